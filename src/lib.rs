@@ -1,0 +1,10 @@
+//! benchlet: a reconciling controller for LLM benchmarks.
+//!
+//! Core modules (`request`, `run`, `plan`, `decide`, `stats`) are plain data and functions; adapters
+//! (`files`, `intake`, `executor`, `service`, `store`, `status`, `collect`) own one kind of IO each;
+//! `controller` and `cli` wire them together.
+
+pub mod executor;
+pub mod plan;
+pub mod request;
+pub mod run;

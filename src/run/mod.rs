@@ -1,0 +1,3 @@
+//! A run: its phases, steps, tasks and results as plain data. No IO, no clock, no randomness.
+
+pub mod step;
