@@ -1,4 +1,12 @@
 //! Request documents: from text to valid requests, or to everything that is wrong with them. Pure.
 
+pub mod apply;
+pub mod control;
 pub mod diagnostic;
+pub mod fields;
+pub mod flags;
+pub mod hash;
+pub mod llama_bench;
+pub mod schema;
 pub mod tree;
+pub mod valid;

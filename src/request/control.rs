@@ -1,0 +1,77 @@
+//! The fields that every kind shares: they steer a run and are no part of what is measured.
+
+use serde::{Deserialize, Serialize};
+
+use super::fields::Fields;
+
+/// What an edit does to a run in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnChange {
+    /// It finishes; then the newest spec runs.
+    #[default]
+    Queue,
+    /// It is cancelled for the new one.
+    Replace,
+    /// It finishes, and the edit starts nothing.
+    Ignore,
+}
+
+/// What removing the file does to a run in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnDelete {
+    #[default]
+    Finish,
+    Cancel,
+}
+
+/// What a request wants of its runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DesiredState {
+    #[default]
+    Active,
+    Suspended,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    pub desired: DesiredState,
+    pub on_change: OnChange,
+    pub on_delete: OnDelete,
+    pub rerun: Option<String>,
+    /// Longest time in Running, in milliseconds.
+    pub timeout_ms: u64,
+    /// Retries of a failed run.
+    pub backoff_limit: u32,
+}
+
+pub const DEFAULT_TIMEOUT_MS: u64 = 10 * 60 * 1000;
+
+/// Decodes the shared fields that the kind's table has.
+pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
+    let cancelled = fields.choice("state", &[("Cancelled", DesiredState::Cancelled)]);
+    let suspended = fields.boolean("suspend").filter(|suspend| *suspend).map(|_| DesiredState::Suspended);
+    let bench = kind == "LlamaBench";
+    Control {
+        desired: cancelled.or(suspended).unwrap_or_default(),
+        on_change: bench
+            .then(|| {
+                fields.choice(
+                    "onChange",
+                    &[
+                        ("Queue", OnChange::Queue),
+                        ("Replace", OnChange::Replace),
+                        ("Ignore", OnChange::Ignore),
+                    ],
+                )
+            })
+            .flatten()
+            .unwrap_or_default(),
+        on_delete: fields
+            .choice("onDelete", &[("Finish", OnDelete::Finish), ("Cancel", OnDelete::Cancel)])
+            .unwrap_or_default(),
+        rerun: fields.text("rerun").filter(|token| !token.is_empty()),
+        timeout_ms: fields.duration_ms("timeout").unwrap_or(DEFAULT_TIMEOUT_MS),
+        backoff_limit: bench.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
+    }
+}

@@ -1,0 +1,236 @@
+//! The fields of every kind, in one table each: decoding takes its known names from here and the
+//! editors' JSON Schema is generated from here, so that the two cannot part.
+
+use serde_json::{Map, Value, json};
+
+/// One field of a map.
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub shape: Shape,
+    pub required: bool,
+}
+
+/// What a field may hold, as the schema tells an editor.
+#[derive(Debug)]
+pub enum Shape {
+    Text,
+    Boolean,
+    Integer {
+        least: u32,
+        most: u32,
+    },
+    Duration,
+    OneOf(&'static [&'static str]),
+    /// A text that is usually one of these.
+    TextOr(&'static [&'static str]),
+    List(&'static Shape),
+    Map(&'static [Field]),
+    /// llama-bench's flags.
+    Flags,
+    /// A case's number or its columns.
+    Case,
+    Any,
+}
+
+const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, doc, shape, required: false }
+}
+
+const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, doc, shape, required: true }
+}
+
+pub const API_VERSION: &str = "benchlet/v1";
+/// Kinds that this version carries out.
+pub const KINDS: &[&str] = &["LlamaBench", "Apply"];
+/// Kinds that the format reserves for later versions.
+pub const KINDS_TO_COME: &[&str] =
+    &["LoadTest", "Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
+
+pub const DOCUMENT: &[Field] = &[
+    required("apiVersion", Shape::OneOf(&[API_VERSION]), "Version of this format."),
+    required("kind", Shape::OneOf(KINDS), "What the request asks for."),
+    field("metadata", Shape::Map(METADATA), "Identity of the request."),
+    required("spec", Shape::Any, "What is to be true."),
+];
+
+pub const METADATA: &[Field] = &[
+    field("name", Shape::Text, "Unique below the watched root; the file's stem where it is left out."),
+    field("labels", Shape::Any, "Free words for people; benchlet does not read them."),
+    field("annotations", Shape::Any, "Free words for people; benchlet does not read them."),
+];
+
+pub const LLAMA_BENCH: &[Field] = &[
+    required("service", Shape::Text, "A llama.cpp service of the compose file or of services.json."),
+    field(
+        "params",
+        Shape::Flags,
+        "llama-bench's flags. A list is joined with commas and makes a matrix; null or empty is a bare flag.",
+    ),
+    field(
+        "paramsFrom",
+        Shape::TextOr(&["Service", "LastRun"]),
+        "Where parameters come from that `params` does not name: Service, LastRun, or the id of a run.",
+    ),
+    field(
+        "launches",
+        Shape::Integer { least: 1, most: 100 },
+        "How often llama-bench is launched; the samples are pooled.",
+    ),
+    field(
+        "preset",
+        Shape::OneOf(&["Quick", "Thorough"]),
+        "Quick: 2 repetitions. Thorough: 5 launches of 5 repetitions.",
+    ),
+    field("gpus", Shape::List(&Shape::Text), "A subset of the service's own GPUs, by index or UUID."),
+    field(
+        "conflict",
+        Shape::OneOf(&["Share", "Fail", "Stop"]),
+        "If the service itself runs on the same devices: measure beside it, fail, or stop it for the run.",
+    ),
+    field("executor", Shape::OneOf(&["auto", "docker", "process"]), "Where llama-bench runs."),
+    field("imagePullPolicy", Shape::OneOf(&["IfNotPresent", "Always", "Never"]), "When the image is pulled."),
+    field("apply", Shape::Map(INLINE_APPLY), "Put the result into the service when the run has ended."),
+    field("suspend", Shape::Boolean, "Start no new run; a running one is left alone."),
+    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled ends the run and keeps what it measured."),
+    field("rerun", Shape::Text, "Any new token runs the unchanged request once more."),
+    field(
+        "onChange",
+        Shape::OneOf(&["Queue", "Replace", "Ignore"]),
+        "What an edit does to a run in progress.",
+    ),
+    field(
+        "onDelete",
+        Shape::OneOf(&["Finish", "Cancel"]),
+        "What removing the file does to a run in progress.",
+    ),
+    field("timeout", Shape::Duration, "Longest time to run, all launches together (10m)."),
+    field(
+        "backoffLimit",
+        Shape::Integer { least: 0, most: 10 },
+        "How often a failed run is tried again (0).",
+    ),
+    field("gate", Shape::Any, "A comparison with a baseline. Not in this version."),
+    field("report", Shape::Any, "Reports to write when the run ends. Not in this version."),
+];
+
+pub const INLINE_APPLY: &[Field] = &[
+    field(
+        "when",
+        Shape::OneOf(&["Succeeded", "Improved"]),
+        "Succeeded: after every completed run. Improved: not in this version.",
+    ),
+    field("metric", Shape::Text, "Picks the winning cell of a matrix: pp_avg_ts or tg_avg_ts."),
+    field("case", Shape::Case, "Picks a cell of a matrix by its number or its columns."),
+    field("against", Shape::Text, "The baseline to improve on. Not in this version."),
+    field("minGain", Shape::Text, "The least improvement. Not in this version."),
+    field("dryRun", Shape::Boolean, "Only put the difference into the status."),
+    field("restart", Shape::Boolean, "Recreate the service's container afterwards."),
+];
+
+pub const APPLY: &[Field] = &[
+    field("from", Shape::Map(APPLY_FROM), "A request whose run is applied."),
+    field("run", Shape::Text, "The id of the run to apply."),
+    field("case", Shape::Case, "Picks a cell of a matrix by its number or its columns."),
+    field("metric", Shape::Text, "Picks the winning cell of a matrix: pp_avg_ts or tg_avg_ts."),
+    field("dryRun", Shape::Boolean, "Only put the difference into the status."),
+    field("restart", Shape::Boolean, "Recreate the service's container afterwards."),
+    field("suspend", Shape::Boolean, "Apply nothing."),
+    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled applies nothing."),
+    field("rerun", Shape::Text, "Any new token applies once more."),
+    field("timeout", Shape::Duration, "Longest time for the restart to become healthy (10m)."),
+    field(
+        "onDelete",
+        Shape::OneOf(&["Finish", "Cancel"]),
+        "What removing the file does to an apply in progress.",
+    ),
+];
+
+pub const APPLY_FROM: &[Field] = &[
+    required("request", Shape::Text, "Name of the request."),
+    field("run", Shape::OneOf(&["Latest", "Best"]), "Its newest completed run, or the best by `metric`."),
+    field("metric", Shape::Text, "pp_avg_ts or tg_avg_ts; also picks the winning cell of a matrix."),
+];
+
+/// The fields of a kind's `spec`.
+pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
+    match kind {
+        "LlamaBench" => Some(LLAMA_BENCH),
+        "Apply" => Some(APPLY),
+        _ => None,
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of one kind's documents.
+pub fn kind_schema(kind: &str) -> Option<Value> {
+    let spec = map_schema(spec_fields(kind)?);
+    let mut schema = map_schema(DOCUMENT);
+    schema["properties"]["kind"] = json!({ "const": kind, "description": "What the request asks for." });
+    schema["properties"]["spec"] = spec;
+    schema["title"] = json!(format!("benchlet {kind}"));
+    Some(with_header(schema))
+}
+
+/// The JSON Schema of any request, for `# yaml-language-server: $schema=`.
+pub fn request_schema() -> Value {
+    let any: Vec<Value> = KINDS
+        .iter()
+        .filter_map(|kind| kind_schema(kind))
+        .map(|mut schema| {
+            if let Some(map) = schema.as_object_mut() {
+                map.remove("$schema");
+            }
+            schema
+        })
+        .collect();
+    with_header(json!({ "title": "benchlet request", "oneOf": any }))
+}
+
+fn with_header(schema: Value) -> Value {
+    let mut whole = Map::new();
+    whole.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+    if let Value::Object(fields) = schema {
+        whole.extend(fields);
+    }
+    Value::Object(whole)
+}
+
+fn map_schema(fields: &[Field]) -> Value {
+    let mut properties = Map::new();
+    for field in fields {
+        let mut shape = shape_schema(&field.shape);
+        shape["description"] = json!(field.doc);
+        properties.insert(field.name.to_owned(), shape);
+    }
+    let required: Vec<_> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn shape_schema(shape: &Shape) -> Value {
+    let scalar = json!(["string", "number", "boolean", "null"]);
+    match shape {
+        Shape::Text => json!({ "type": ["string", "number"] }),
+        Shape::Boolean => json!({ "type": "boolean" }),
+        Shape::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Shape::Duration => {
+            json!({ "type": "string", "pattern": "^[0-9]", "examples": ["90s", "10m", "1h30m"] })
+        }
+        Shape::OneOf(choices) => json!({ "enum": choices }),
+        Shape::TextOr(choices) => json!({ "type": "string", "examples": choices }),
+        Shape::List(of) => json!({ "type": "array", "items": shape_schema(of) }),
+        Shape::Map(fields) => map_schema(fields),
+        Shape::Flags => json!({
+            "type": "object",
+            "maxProperties": super::flags::MOST_FLAGS,
+            "propertyNames": { "pattern": "^--?[A-Za-z][A-Za-z0-9_-]*$" },
+            "additionalProperties": { "oneOf": [
+                { "type": scalar },
+                { "type": "array", "items": { "type": ["string", "number", "boolean"] } },
+            ] },
+        }),
+        Shape::Case => json!({ "type": ["integer", "object"] }),
+        Shape::Any => json!({}),
+    }
+}

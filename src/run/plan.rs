@@ -1,0 +1,103 @@
+//! A run's plan: what was resolved for it, and its steps, frozen when Preparing ends.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::step::TaskSpec;
+use crate::request::flags::Param;
+
+/// Version of the plan's form in the store.
+pub const PLAN_VERSION: u32 = 1;
+
+/// What admission resolved from the service; the basis of everything that follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blueprint {
+    pub version: u32,
+    pub service: String,
+    pub executor: ExecutorKind,
+    pub simulated: bool,
+    /// The model's path as llama-bench is given it.
+    pub model: String,
+    /// Where it lies on this machine, if that is known.
+    pub model_host_path: Option<PathBuf>,
+    pub params: Vec<Param>,
+    /// The service's flags that llama-bench does not take, with the reason.
+    pub dropped: Vec<String>,
+    pub warnings: Vec<String>,
+    pub launches: u32,
+    /// The task but for the path of llama-bench (`argv[0]`) and the image's digest.
+    pub template: TaskSpec,
+    /// Where llama-bench may be in the image, best guess first.
+    pub tool_candidates: Vec<String>,
+    pub claims: Vec<String>,
+    /// Containers of the service itself that share its devices; stopped for the run and started after.
+    pub stop: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorKind {
+    Docker,
+    Process,
+}
+
+impl ExecutorKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// What Preparing has found so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Prepared {
+    pub image: Option<ImageFacts>,
+    pub tool: Option<ToolFacts>,
+    pub machine: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    pub id: String,
+    pub digest: Option<String>,
+}
+
+/// llama-bench as the image or the machine has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolFacts {
+    pub path: String,
+    pub knows_progress: bool,
+    pub warnings: Vec<String>,
+}
+
+/// The frozen steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub version: u32,
+    pub steps: Vec<Step>,
+    /// The first launch as somebody would type it.
+    pub command: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Stops containers of the service.
+    StopService { containers: Vec<String> },
+    /// One launch of llama-bench.
+    Bench { launch: u32, task: Box<TaskSpec> },
+    /// Starts them again; also after a failure or a cancel.
+    StartService { containers: Vec<String> },
+}
+
+impl Step {
+    /// Steps that restore something are carried out whatever came before.
+    pub fn restores(&self) -> bool {
+        match self {
+            Self::StartService { .. } => true,
+            Self::StopService { .. } | Self::Bench { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Every reason that a decision can have, in one enum: status, `describe`, API and logs print it.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Why something is as it is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Reason { $($(#[$doc])* $name),* }
+
+        impl Reason {
+            pub const ALL: &'static [Reason] = &[$(Self::$name),*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The document can be carried out.
+    Valid,
+    /// The document has problems.
+    Invalid,
+    /// Another document has the name, or another file the status file.
+    Conflict,
+    /// The file has a syntax error before or in this document.
+    Unreadable,
+    /// The file is still being written.
+    StillWritten,
+    Suspended,
+    /// `state: Cancelled`, a command, or an edit ended it.
+    Cancelled,
+    /// A newer spec took its place before it began.
+    Superseded,
+    /// The file is gone.
+    Deleted,
+    /// What the request asks for was measured before.
+    AlreadyRan,
+    /// An edit that `onChange: Ignore` leaves unmeasured.
+    ChangeIgnored,
+    /// The watched root cannot be trusted at present.
+    Degraded,
+    /// First sight of what the files say.
+    Registered,
+    NewSpec,
+    RerunAsked,
+    /// Another run holds the service.
+    ServiceBusy,
+    /// Another run holds the devices.
+    DeviceBusy,
+    /// Something measures; heavy work waits.
+    MachineBusy,
+    /// The executors were not listed yet.
+    NotListed,
+    ServiceUnknown,
+    ServiceNotLlamaCpp,
+    ServiceUnusable,
+    ServiceRunning,
+    ModelUnknown,
+    NoExecutor,
+    ParamsUnavailable,
+    PullingImage,
+    ProbingTool,
+    HashingModel,
+    Preparing,
+    Admitted,
+    Prepared,
+    ImageUnavailable,
+    PreparingTimedOut,
+    CollectingTimedOut,
+    StartingTask,
+    Measuring,
+    DrainingOutput,
+    StoppingTask,
+    NextStep,
+    StoppingService,
+    StartingService,
+    ServiceNotRestored,
+    Collecting,
+    Completed,
+    /// The executor does not answer; nothing is known of the task.
+    ExecutorUnreachable,
+    Retrying,
+    Interrupted,
+    Lost,
+    RunUnknown,
+    RunNotCompleted,
+    CaseNeeded,
+    NothingToApply,
+    Applying,
+    Applied,
+    AlreadyApplied,
+    DryRun,
+    ApplyConflict,
+    ApplyUnverified,
+    ApplyFailed,
+    InternalError,
+    Idle,
+    // How llama-bench fails.
+    InvalidFlag,
+    InvalidValue,
+    ModelNotFound,
+    ModelUnreadable,
+    ModelNotLoadable,
+    NoResults,
+    InvalidOutput,
+    OutOfMemory,
+    GpuUnavailable,
+    LlamaBenchMissing,
+    SharedLibraryMissing,
+    MountMissing,
+    Crashed,
+    Killed,
+    TimedOut,
+    OutputTooLarge,
+    UnsupportedCombination,
+    DownloadRefused,
+    ToolFailed,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,191 @@
+//! Settings: flag over environment over file over default. Owns their names, defaults and the
+//! search for the file; knows nothing of what they are used for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("the settings file {path} cannot be read: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the settings file {path} is not valid: {message}")]
+    Parse { path: PathBuf, message: String },
+}
+
+/// Everything that can be set, resolved. Relative paths are relative to the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The watched root.
+    pub requests: PathBuf,
+    /// Database, spool, backups.
+    pub state: PathBuf,
+    pub compose: Vec<PathBuf>,
+    pub services: Vec<PathBuf>,
+    /// Where status files go; `None`: beside their requests.
+    pub status_dir: Option<PathBuf>,
+    pub models: PathBuf,
+    /// One lock a device, shared by every controller of the machine.
+    pub lock_dir: PathBuf,
+    /// Seconds between two complete listings of the root.
+    pub relist_seconds: u64,
+    /// llama-bench for the process executor; `None`: from the `PATH`.
+    pub llama_bench: Option<PathBuf>,
+    /// Longest time to pull, hash and probe before a run, in seconds.
+    pub preparing_timeout_seconds: u64,
+    pub api: Api,
+    /// The file that was read, for people.
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    pub enabled: bool,
+    pub listen: String,
+}
+
+/// What the command line may set.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub config: Option<PathBuf>,
+    pub requests: Option<PathBuf>,
+    pub state: Option<PathBuf>,
+    pub compose: Vec<PathBuf>,
+    pub services: Vec<PathBuf>,
+    pub status_dir: Option<PathBuf>,
+    pub listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    requests: Option<PathBuf>,
+    state: Option<PathBuf>,
+    compose: Option<Vec<PathBuf>>,
+    services: Option<Vec<PathBuf>>,
+    status_dir: Option<String>,
+    models: Option<String>,
+    lock_dir: Option<PathBuf>,
+    relist_seconds: Option<u64>,
+    llama_bench: Option<PathBuf>,
+    preparing_timeout_seconds: Option<u64>,
+    #[serde(default)]
+    api: FileApi,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileApi {
+    enabled: Option<bool>,
+    listen: Option<String>,
+}
+
+/// Resolves the settings. `environment` looks a variable up, so that tests need not share one.
+///
+/// # Errors
+/// A settings file that was asked for or found and cannot be read or understood.
+pub fn load(
+    overrides: &Overrides,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, SettingsError> {
+    let env = |name: &str| environment(&format!("BENCHLET_{name}")).filter(|value| !value.is_empty());
+    let asked = overrides.config.clone().or_else(|| env("CONFIG").map(PathBuf::from));
+    let found = asked.or_else(|| {
+        ["benchlet.toml", "config/benchlet.toml"].iter().map(PathBuf::from).find(|path| path.is_file())
+    });
+    let file = match &found {
+        None => File::default(),
+        Some(path) => read_file(path)?,
+    };
+    let path = |flag: &Option<PathBuf>, name: &str, file: Option<PathBuf>, default: &str| {
+        flag.clone()
+            .or_else(|| env(name).map(PathBuf::from))
+            .or(file)
+            .unwrap_or_else(|| PathBuf::from(default))
+    };
+    let paths = |flag: &[PathBuf], name: &str, file: Option<Vec<PathBuf>>, default: &[&str]| {
+        if !flag.is_empty() {
+            return flag.to_vec();
+        }
+        match env(name) {
+            Some(value) => value.split(',').map(PathBuf::from).collect(),
+            None => file.unwrap_or_else(|| default.iter().map(PathBuf::from).collect()),
+        }
+    };
+    let home = environment("HOME").unwrap_or_else(|| "/root".to_owned());
+    let status_dir = overrides
+        .status_dir
+        .clone()
+        .or_else(|| env("STATUS_DIR").or(file.status_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from));
+    let models = env("MODELS").or(file.models).unwrap_or_else(|| "~/.cache/models".to_owned());
+    let number = |name: &str, file: Option<u64>, default: u64| {
+        env(name).and_then(|value| value.parse().ok()).or(file).unwrap_or(default)
+    };
+    Ok(Settings {
+        requests: path(&overrides.requests, "REQUESTS", file.requests, "requests"),
+        state: path(&overrides.state, "STATE", file.state, ".benchlet"),
+        compose: paths(&overrides.compose, "COMPOSE", file.compose, &["docker-compose.yml"]),
+        services: paths(&overrides.services, "SERVICES", file.services, &[]),
+        status_dir,
+        models: PathBuf::from(
+            models.strip_prefix("~/").map_or(models.clone(), |rest| format!("{home}/{rest}")),
+        ),
+        lock_dir: path(&None, "LOCK_DIR", file.lock_dir, "/run/lock/benchlet"),
+        relist_seconds: number("RELIST_SECONDS", file.relist_seconds, 20).max(1),
+        llama_bench: env("LLAMA_BENCH").map(PathBuf::from).or(file.llama_bench),
+        preparing_timeout_seconds: number("PREPARING_TIMEOUT_SECONDS", file.preparing_timeout_seconds, 3600)
+            .max(1),
+        api: Api {
+            enabled: file.api.enabled.unwrap_or(true),
+            listen: overrides
+                .listen
+                .clone()
+                .or_else(|| env("LISTEN"))
+                .or(file.api.listen)
+                .unwrap_or_else(|| "127.0.0.1:7077".to_owned()),
+        },
+        file: found,
+    })
+}
+
+fn read_file(path: &Path) -> Result<File, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|error| SettingsError::Parse { path: path.to_owned(), message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("b.toml");
+        std::fs::write(&config, "requests = \"from-file\"\nstate = \"from-file\"\nmodels = \"~/m\"\n")
+            .unwrap();
+        let overrides =
+            Overrides { config: Some(config), requests: Some("from-flag".into()), ..Overrides::default() };
+        let settings = load(&overrides, |name| match name {
+            "BENCHLET_REQUESTS" | "BENCHLET_STATUS_DIR" => Some("from-env".to_owned()),
+            "HOME" => Some("/home/u".to_owned()),
+            _ => None,
+        })
+        .unwrap();
+        assert_eq!(settings.requests, Path::new("from-flag"));
+        assert_eq!(settings.status_dir.as_deref(), Some(Path::new("from-env")));
+        assert_eq!(settings.state, Path::new("from-file"));
+        assert_eq!(settings.models, Path::new("/home/u/m"));
+        assert_eq!(settings.api.listen, "127.0.0.1:7077");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("b.toml");
+        std::fs::write(&config, "request = \"x\"\n").unwrap();
+        let error = load(&Overrides { config: Some(config), ..Overrides::default() }, |_| None).unwrap_err();
+        assert!(error.to_string().contains("unknown field `request`"), "{error}");
+    }
+}
