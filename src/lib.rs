@@ -4,8 +4,10 @@
 //! (`files`, `intake`, `executor`, `service`, `store`, `status`, `collect`) own one kind of IO each;
 //! `controller` and `cli` wire them together.
 
+pub mod decide;
 pub mod executor;
 pub mod plan;
 pub mod request;
 pub mod run;
 pub mod settings;
+pub mod store;

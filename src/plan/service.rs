@@ -110,3 +110,9 @@ impl Service {
             .fold(text.to_owned(), |masked, secret| masked.replace(secret.as_str(), "***"))
     }
 }
+
+/// Whether an environment variable's name says that its value is a secret.
+pub fn looks_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"].iter().any(|word| upper.contains(word))
+}

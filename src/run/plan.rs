@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::step::TaskSpec;
 use crate::request::flags::Param;
+use crate::request::llama_bench::PullPolicy;
 
 /// Version of the plan's form in the store.
 pub const PLAN_VERSION: u32 = 1;
@@ -26,10 +27,13 @@ pub struct Blueprint {
     pub dropped: Vec<String>,
     pub warnings: Vec<String>,
     pub launches: u32,
-    /// The task but for the path of llama-bench (`argv[0]`) and the image's digest.
+    /// The task but for its program and the image's id; `argv` holds what follows the program.
     pub template: TaskSpec,
-    /// Where llama-bench may be in the image, best guess first.
-    pub tool_candidates: Vec<String>,
+    /// Where llama-bench may be, best guess first; program and leading arguments.
+    pub tool_candidates: Vec<Vec<String>>,
+    pub pull_policy: PullPolicy,
+    /// Longest time for Preparing, in milliseconds.
+    pub preparing_ms: u64,
     pub claims: Vec<String>,
     /// Containers of the service itself that share its devices; stopped for the run and started after.
     pub stop: Vec<String>,
@@ -68,7 +72,8 @@ pub struct ImageFacts {
 /// llama-bench as the image or the machine has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolFacts {
-    pub path: String,
+    /// Program and leading arguments.
+    pub program: Vec<String>,
     pub knows_progress: bool,
     pub warnings: Vec<String>,
 }

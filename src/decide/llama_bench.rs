@@ -1,0 +1,403 @@
+//! A LlamaBench run from Pending to its end, one action at a time.
+
+use uuid::Uuid;
+
+use super::action::{Action, Decision};
+use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd};
+use super::{admission, retry};
+use crate::plan::llama_bench_command;
+use crate::request::llama_bench::LlamaBench;
+use crate::run::clock::Deadline;
+use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
+use crate::run::plan::{Blueprint, ExecutorKind, Plan, Prepared, Step};
+use crate::run::reason::Reason;
+use crate::run::step::{TaskId, TaskSpec, TaskState};
+
+/// Longest time to turn the spool into results, in milliseconds.
+pub const COLLECTING_MS: u64 = 5 * 60 * 1000;
+/// A running task is looked at this often at least, in milliseconds; its end wakes earlier.
+const LOOK_MS: u64 = 1_000;
+/// A job's end wakes the request; this is the net below it, in milliseconds.
+const JOB_MS: u64 = 5_000;
+
+pub fn advance(observed: &Observed, run: &Run, spec: &LlamaBench) -> Decision {
+    match &run.state {
+        RunState::Pending => pending(observed, run, spec),
+        RunState::Preparing { deadline, prepared } => preparing(observed, run, deadline, prepared),
+        RunState::Running { deadline, step, task, ending } => {
+            let Some(plan) = &run.plan else {
+                return broken(run, "the run is Running without a plan");
+            };
+            running(observed, run, &Position { plan, deadline, step: *step, task, ending: ending.as_ref() })
+        }
+        RunState::Collecting { deadline, ending } => collecting(observed, run, deadline, ending),
+        RunState::Ended(_) => Decision::idle(Reason::Idle, ""),
+    }
+}
+
+/// A run of a kind that has none.
+pub fn not_runnable(run: &Run) -> Decision {
+    broken(run, "the run's kind is not one that runs")
+}
+
+fn broken(run: &Run, what: &str) -> Decision {
+    let ending = Ending::failed(Reason::InternalError, what);
+    Decision::act(Action::EndRun { run: run.id, ending }, Reason::InternalError)
+}
+
+fn pending(observed: &Observed, run: &Run, _spec: &LlamaBench) -> Decision {
+    if let Some(record) = &observed.record
+        && record.control.desired == crate::request::control::DesiredState::Suspended
+    {
+        return Decision::idle(Reason::Suspended, "spec.suspend is true");
+    }
+    let blueprint = match &run.resolution {
+        None => return Decision::wait(Reason::NotListed, "the services have not been read yet", 1_000),
+        Some(Err(refusal)) => {
+            let ending = failed(refusal);
+            return Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason);
+        }
+        Some(Ok(blueprint)) => blueprint,
+    };
+    if let Some(wait) = admission::blocked(&observed.world, blueprint) {
+        return wait;
+    }
+    let state = RunState::Preparing {
+        deadline: Deadline::after(&observed.now, blueprint.preparing_ms),
+        prepared: Prepared::default(),
+    };
+    let action = Action::Admit { run: run.id, blueprint: blueprint.clone(), state: Box::new(state) };
+    Decision::act(action, Reason::Admitted)
+}
+
+fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Prepared) -> Decision {
+    let Some(blueprint) = &run.blueprint else {
+        return broken(run, "the run is Preparing without a blueprint");
+    };
+    if deadline.passed(&observed.now) {
+        let message = format!("preparing took longer than {}", human_ms(deadline.allowed_ms));
+        return Decision::act(
+            Action::EndRun { run: run.id, ending: Ending::failed(Reason::PreparingTimedOut, message) },
+            Reason::PreparingTimedOut,
+        );
+    }
+    let Some((job, reason)) = next_preparation(blueprint, prepared) else {
+        return start_running(observed, run, blueprint, prepared);
+    };
+    match run.jobs.get(&job) {
+        None => {
+            // Nothing is hashed, pulled or probed while anything measures.
+            let measuring = observed.world.others.iter().find(|other| other.phase == Phase::Running);
+            if let Some(other) = measuring {
+                let message = format!("waits until {} has measured", other.request);
+                return Decision::wait(Reason::MachineBusy, message, JOB_MS);
+            }
+            Decision::act(Action::StartJob { run: run.id, job }, reason)
+        }
+        Some(JobStatus::Running) => {
+            Decision::wait(reason, "", JOB_MS.min(deadline.left_ms(&observed.now).max(1)))
+        }
+        Some(JobStatus::Failed(refusal)) => {
+            Decision::act(Action::EndRun { run: run.id, ending: failed(refusal) }, refusal.reason)
+        }
+        Some(JobStatus::Done(result)) => match with_result(prepared, job, result) {
+            Some(prepared) => {
+                let state = RunState::Preparing { deadline: deadline.clone(), prepared };
+                Decision::act(advance_to(run.id, state), Reason::Prepared)
+            }
+            None => broken(run, "a job of Preparing gave another job's result"),
+        },
+    }
+}
+
+fn next_preparation(blueprint: &Blueprint, prepared: &Prepared) -> Option<(Job, Reason)> {
+    if blueprint.executor == ExecutorKind::Docker && prepared.image.is_none() {
+        return Some((Job::Image, Reason::PullingImage));
+    }
+    if prepared.tool.is_none() {
+        return Some((Job::Probe, Reason::ProbingTool));
+    }
+    (!prepared.machine).then_some((Job::Machine, Reason::HashingModel))
+}
+
+fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prepared> {
+    let mut next = prepared.clone();
+    match (job, result) {
+        (Job::Image, JobResult::Image(image)) => next.image = Some(image.clone()),
+        (Job::Probe, JobResult::Probe(tool)) => next.tool = Some(tool.clone()),
+        (Job::Machine, JobResult::Finished) => next.machine = true,
+        (
+            Job::Image
+            | Job::Probe
+            | Job::Machine
+            | Job::Follow
+            | Job::Drain
+            | Job::StopService
+            | Job::StartService
+            | Job::Collect,
+            JobResult::Finished | JobResult::Image(_) | JobResult::Probe(_) | JobResult::Drained(_),
+        ) => return None,
+    }
+    Some(next)
+}
+
+fn start_running(observed: &Observed, run: &Run, blueprint: &Blueprint, prepared: &Prepared) -> Decision {
+    if let Some(request) = &observed.world.disturbing {
+        let message = format!("waits until {request} has pulled, hashed or probed");
+        return Decision::wait(Reason::MachineBusy, message, LOOK_MS);
+    }
+    let plan = llama_bench_command::freeze(blueprint, prepared);
+    let state = RunState::Running {
+        deadline: Deadline::after(&observed.now, run.timeout_ms),
+        step: 0,
+        task: TaskProgress::Ready,
+        ending: None,
+    };
+    Decision::act(
+        Action::Advance { run: run.id, state: Box::new(state), plan: Some(Box::new(plan)) },
+        Reason::Prepared,
+    )
+}
+
+/// Where a Running run stands.
+struct Position<'a> {
+    plan: &'a Plan,
+    deadline: &'a Deadline,
+    step: u32,
+    task: &'a TaskProgress,
+    ending: Option<&'a Ending>,
+}
+
+impl Position<'_> {
+    fn at(&self, task: TaskProgress) -> RunState {
+        RunState::Running {
+            deadline: self.deadline.clone(),
+            step: self.step,
+            task,
+            ending: self.ending.cloned(),
+        }
+    }
+
+    fn next_step(&self, ending: Option<Ending>) -> RunState {
+        RunState::Running {
+            deadline: self.deadline.clone(),
+            step: self.step + 1,
+            task: TaskProgress::Ready,
+            ending,
+        }
+    }
+}
+
+fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
+    let Some(step) = position.plan.steps.get(position.step as usize) else {
+        let ending = position.ending.cloned().unwrap_or_else(|| Ending::completed(""));
+        let deadline = Deadline::after(&observed.now, COLLECTING_MS);
+        return Decision::act(
+            advance_to(run.id, RunState::Collecting { deadline, ending }),
+            Reason::Collecting,
+        );
+    };
+    let untouched = *position.task == TaskProgress::Ready;
+    if position.ending.is_some() && !step.restores() && untouched {
+        return Decision::act(
+            advance_to(run.id, position.next_step(position.ending.cloned())),
+            Reason::NextStep,
+        );
+    }
+    match step {
+        Step::StopService { .. } => service_step(run, position, Job::StopService, Reason::StoppingService),
+        Step::StartService { .. } => service_step(run, position, Job::StartService, Reason::StartingService),
+        Step::Bench { task, .. } => bench_step(observed, run, position, task),
+    }
+}
+
+fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) -> Decision {
+    // Once begun it is journaled, so that an ending does not skip a half-stopped service.
+    if *position.task == TaskProgress::Ready {
+        return Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), reason);
+    }
+    match run.jobs.get(&job) {
+        None => Decision::act(Action::StartJob { run: run.id, job }, reason),
+        Some(JobStatus::Running) => Decision::wait(reason, "", JOB_MS),
+        Some(JobStatus::Done(_)) => {
+            Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
+        }
+        Some(JobStatus::Failed(refusal)) => {
+            let ending = position.ending.cloned().unwrap_or_else(|| failed(refusal));
+            Decision::act(advance_to(run.id, position.next_step(Some(ending))), refusal.reason)
+        }
+    }
+}
+
+fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template: &TaskSpec) -> Decision {
+    let id = TaskId { run: run.id, attempt: run.attempt, step: position.step, role: template.id.role };
+    let unseen = TaskState::Unknown { reason: "not looked at".to_owned() };
+    let state = run.task.as_ref().unwrap_or(&unseen);
+    match (position.task, state) {
+        (TaskProgress::Ready, _) => {
+            Decision::act(advance_to(run.id, position.at(TaskProgress::Starting)), Reason::StartingTask)
+        }
+        (TaskProgress::Drained, _) => {
+            Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
+        }
+        (TaskProgress::Starting | TaskProgress::Started, TaskState::Unknown { reason }) => {
+            Decision::wait(Reason::ExecutorUnreachable, reason.clone(), LOOK_MS)
+        }
+        (TaskProgress::Starting, TaskState::Absent | TaskState::Created { error: None }) => {
+            if position.ending.is_some() {
+                // Ordered, never begun: there is nothing to stop, but perhaps something to remove.
+                return drain(observed, run, position);
+            }
+            let task = TaskSpec { id, ..template.clone() };
+            Decision::act(Action::StartTask { run: run.id, task: Box::new(task) }, Reason::StartingTask)
+        }
+        (TaskProgress::Starting, TaskState::Running | TaskState::Exited(_)) => {
+            Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), Reason::Measuring)
+        }
+        (TaskProgress::Started, TaskState::Running) => measuring(observed, run, position, id),
+        (TaskProgress::Starting, TaskState::Created { error: Some(_) })
+        | (TaskProgress::Started, TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
+            drain(observed, run, position)
+        }
+    }
+}
+
+fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId) -> Decision {
+    if position.ending.is_some() {
+        return Decision {
+            recheck_ms: Some(LOOK_MS),
+            ..Decision::act(Action::StopTask { id }, Reason::StoppingTask)
+        };
+    }
+    if position.deadline.passed(&observed.now) {
+        let allowed = human_ms(position.deadline.allowed_ms);
+        let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
+            .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
+        let state = RunState::Running {
+            deadline: position.deadline.clone(),
+            step: position.step,
+            task: position.task.clone(),
+            ending: Some(ending),
+        };
+        return Decision::act(advance_to(run.id, state), Reason::TimedOut);
+    }
+    if !run.jobs.contains_key(&Job::Follow) {
+        return Decision::act(Action::StartJob { run: run.id, job: Job::Follow }, Reason::Measuring);
+    }
+    Decision::wait(Reason::Measuring, "", LOOK_MS.min(position.deadline.left_ms(&observed.now).max(1)))
+}
+
+/// The task is over, one way or another: complete its output, learn how it ended, remove it.
+fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
+    let end = match run.jobs.get(&Job::Drain) {
+        None => {
+            return Decision::act(Action::StartJob { run: run.id, job: Job::Drain }, Reason::DrainingOutput);
+        }
+        Some(JobStatus::Running) => return Decision::wait(Reason::DrainingOutput, "", JOB_MS),
+        Some(JobStatus::Failed(refusal)) => TaskEnd::Fault(refusal.clone()),
+        Some(JobStatus::Done(JobResult::Drained(end))) => end.clone(),
+        Some(JobStatus::Done(JobResult::Finished | JobResult::Image(_) | JobResult::Probe(_))) => {
+            return broken(run, "the drain gave another job's result");
+        }
+    };
+    if position.ending.is_some() {
+        // It was being ended: how its task ended is what we did to it.
+        return Decision::act(advance_to(run.id, position.at(TaskProgress::Drained)), Reason::NextStep);
+    }
+    match end {
+        TaskEnd::Succeeded => {
+            Decision::act(advance_to(run.id, position.at(TaskProgress::Drained)), Reason::NextStep)
+        }
+        TaskEnd::Failed(refusal) if retry::after_failure(run.failures, run.backoff_limit) => {
+            again(observed, run, position.plan, &refusal, 0, 1)
+        }
+        TaskEnd::Fault(refusal) if retry::after_fault(run.faults) => {
+            again(observed, run, position.plan, &refusal, 1, 0)
+        }
+        TaskEnd::Failed(refusal) | TaskEnd::Fault(refusal) => {
+            Decision::act(advance_to(run.id, position.next_step(Some(failed(&refusal)))), refusal.reason)
+        }
+    }
+}
+
+/// A new attempt, from the first launch: what was stopped for the run stays stopped.
+fn again(
+    observed: &Observed,
+    run: &Run,
+    plan: &Plan,
+    refusal: &Refusal,
+    fault: u32,
+    failure: u32,
+) -> Decision {
+    let first = plan.steps.iter().position(|step| matches!(step, Step::Bench { .. })).unwrap_or(0);
+    let state = RunState::Running {
+        deadline: Deadline::after(&observed.now, run.timeout_ms),
+        step: u32::try_from(first).unwrap_or(0),
+        task: TaskProgress::Ready,
+        ending: None,
+    };
+    Decision {
+        message: refusal.message.clone(),
+        ..Decision::act(
+            Action::Retry {
+                run: run.id,
+                state: Box::new(state),
+                attempt: run.attempt + 1,
+                faults: run.faults + fault,
+                failures: run.failures + failure,
+            },
+            Reason::Retrying,
+        )
+    }
+}
+
+fn collecting(observed: &Observed, run: &Run, deadline: &Deadline, ending: &Ending) -> Decision {
+    match run.jobs.get(&Job::Collect) {
+        None if deadline.passed(&observed.now) => collecting_timed_out(run),
+        None => Decision::act(Action::StartJob { run: run.id, job: Job::Collect }, Reason::Collecting),
+        Some(JobStatus::Running) if deadline.passed(&observed.now) => collecting_timed_out(run),
+        Some(JobStatus::Running) => {
+            Decision::wait(Reason::Collecting, "", JOB_MS.min(deadline.left_ms(&observed.now).max(1)))
+        }
+        Some(JobStatus::Done(_)) => {
+            Decision::act(Action::EndRun { run: run.id, ending: ending.clone() }, ending.reason)
+        }
+        Some(JobStatus::Failed(refusal)) => {
+            let ending = match ending.phase {
+                EndPhase::Completed => failed(refusal),
+                EndPhase::Failed | EndPhase::Cancelled => ending.clone(),
+            };
+            Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
+        }
+    }
+}
+
+fn collecting_timed_out(run: &Run) -> Decision {
+    let ending = Ending::failed(
+        Reason::CollectingTimedOut,
+        "the output could not be read in time; it is kept in the spool",
+    );
+    Decision::act(Action::EndRun { run: run.id, ending }, Reason::CollectingTimedOut)
+}
+
+fn advance_to(run: Uuid, state: RunState) -> Action {
+    Action::Advance { run, state: Box::new(state), plan: None }
+}
+
+fn failed(refusal: &Refusal) -> Ending {
+    Ending::failed(refusal.reason, refusal.message.clone()).hint(refusal.hint.clone())
+}
+
+/// `90s`, `10m`, `1h 30m`: a duration in the largest units that fit.
+pub fn human_ms(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60, ms % 1000) {
+        (0, 0, 0, ms) => format!("{ms}ms"),
+        (0, 0, s, 0) => format!("{s}s"),
+        (0, 0, s, ms) => format!("{s}.{:01}s", ms / 100),
+        (0, m, 0, _) => format!("{m}m"),
+        (0, m, s, _) => format!("{m}m {s}s"),
+        (h, 0, _, _) => format!("{h}h"),
+        (h, m, _, _) => format!("{h}h {m}m"),
+    }
+}

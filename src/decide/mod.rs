@@ -1,0 +1,37 @@
+//! The decision: one pure function from what one pass may know to one complete order. The happy
+//! path, partial failure and a restart are the same path, because nothing here remembers anything.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod action;
+mod admission;
+mod apply;
+mod llama_bench;
+pub mod observed;
+mod request;
+mod retry;
+
+pub use action::{Action, Decision};
+pub use observed::Observed;
+
+use crate::request::valid::Spec;
+
+/// What to do next about one request. Look, act, look again: it gives one action at a time.
+pub fn next_action(observed: &Observed) -> Decision {
+    if let Some(decision) = request::register(observed) {
+        return decision;
+    }
+    if let Some(run) = &observed.run {
+        if let Some(decision) = request::interrupt(observed, run) {
+            return decision;
+        }
+        return match &run.spec {
+            Spec::LlamaBench(spec) => llama_bench::advance(observed, run, spec),
+            // An apply has no run; one that stands here came from a store that is not ours.
+            Spec::Apply(_) => llama_bench::not_runnable(run),
+        };
+    }
+    if let Some(decision) = apply::carry_out(observed) {
+        return decision;
+    }
+    request::next_run(observed)
+}

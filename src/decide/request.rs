@@ -1,0 +1,299 @@
+//! From document and record to runs: generations, reruns, suspension, deletion, what an edit does.
+
+use std::path::Path;
+
+use super::action::{Action, Decision, NewRun};
+use super::apply;
+use super::observed::{Command, Document, Observed, Record, Run, Verb};
+use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
+use crate::request::flags::Param;
+use crate::request::llama_bench::LlamaBench;
+use crate::request::valid::{Spec, ValidRequest};
+use crate::run::phase::{Ending, Phase, RunState};
+use crate::run::reason::Reason;
+
+/// Brings the record up to what the files say. A document that is not valid changes nothing: a bad
+/// edit never ends a good run.
+pub fn register(observed: &Observed) -> Option<Decision> {
+    let record = match (&observed.document, &observed.record) {
+        (Document::Valid { request, path, index, .. }, Some(record)) if !record.deleted => {
+            let known =
+                record.semantic_hash == request.semantic_hash && record.spec_hash == request.spec_hash;
+            if known && record.path == *path && record.index == *index {
+                return None;
+            }
+            // Another version of the hash is recomputed, never a change.
+            let changed = !known && same_version(&record.semantic_hash, &request.semantic_hash);
+            let satisfied_hash = match &record.satisfied_hash {
+                Some(hash) if *hash == record.spec_hash && !changed => Some(request.spec_hash.clone()),
+                other => other.clone(),
+            };
+            let base = described(request, path, *index, record.generation + u64::from(changed), record.uid);
+            Record { satisfied_hash, satisfied_rerun: record.satisfied_rerun.clone(), ..base }
+        }
+        (Document::Valid { request, path, index, .. }, tombstone) => {
+            // A new incarnation; what its name has had measured stays measured.
+            let base = described(request, path, *index, 1, observed.fresh);
+            Record {
+                satisfied_hash: tombstone.as_ref().and_then(|old| old.satisfied_hash.clone()),
+                satisfied_rerun: tombstone.as_ref().and_then(|old| old.satisfied_rerun.clone()),
+                ..base
+            }
+        }
+        (Document::Absent { confirmed: true }, Some(record))
+            if !record.deleted && observed.world.degraded.is_none() =>
+        {
+            Record { deleted: true, ..record.clone() }
+        }
+        (Document::Invalid { .. } | Document::Unreadable | Document::Absent { .. }, _) => return None,
+    };
+    Some(Decision::act(Action::Register(Box::new(record)), Reason::Registered))
+}
+
+fn described(request: &ValidRequest, path: &Path, index: usize, generation: u64, uid: uuid::Uuid) -> Record {
+    Record {
+        uid,
+        name: request.name.clone(),
+        path: path.to_owned(),
+        index,
+        generation,
+        spec_hash: request.spec_hash.clone(),
+        semantic_hash: request.semantic_hash.clone(),
+        satisfied_hash: None,
+        satisfied_rerun: None,
+        control: request.control.clone(),
+        spec: request.spec.clone(),
+        deleted: false,
+    }
+}
+
+fn same_version(old: &str, new: &str) -> bool {
+    old.split(':').next() == new.split(':').next()
+}
+
+/// What may end a run from outside: a command, `state: Cancelled`, an edit, the file's removal.
+pub fn interrupt(observed: &Observed, run: &Run) -> Option<Decision> {
+    if let Some(command) = observed.commands.iter().find(|command| command.verb == Verb::Cancel) {
+        return Some(if already_ending(&run.state) {
+            let outcome = "the run is ending already".to_owned();
+            Decision::act(Action::Answer { command: command.id, outcome }, Reason::Cancelled)
+        } else {
+            end(run, Ending::cancelled(Reason::Cancelled, "cancelled by command"))
+        });
+    }
+    if already_ending(&run.state) {
+        return None;
+    }
+    let record = observed.record.as_ref()?;
+    if record.deleted {
+        let pending = run.state.phase() == Phase::Pending;
+        return (pending || record.control.on_delete == OnDelete::Cancel)
+            .then(|| end(run, Ending::cancelled(Reason::Deleted, "the request's file was removed")));
+    }
+    if record.control.desired == DesiredState::Cancelled {
+        return Some(end(run, Ending::cancelled(Reason::Cancelled, "the request says state: Cancelled")));
+    }
+    let Document::Valid { startable_in_ms: 0, .. } = &observed.document else {
+        return None;
+    };
+    edited(record, run)
+}
+
+/// An edit or a new token while a run has not ended.
+fn edited(record: &Record, run: &Run) -> Option<Decision> {
+    let other_spec = record.satisfied_hash.as_deref() != Some(record.spec_hash.as_str());
+    let token = new_token(record);
+    if !other_spec && token.is_none() {
+        return None;
+    }
+    let satisfy = |reason| {
+        let (uid, hash) = (record.uid, record.spec_hash.clone());
+        Decision::act(Action::Satisfy { uid, hash, rerun: record.control.rerun.clone() }, reason)
+    };
+    let superseded =
+        || Ending::cancelled(Reason::Superseded, "a newer version of the request takes its place");
+    if run.state.phase() == Phase::Pending {
+        let same = !other_spec && run.spec_hash == record.spec_hash;
+        return Some(if same { satisfy(Reason::RerunAsked) } else { end(run, superseded()) });
+    }
+    match record.control.on_change {
+        OnChange::Queue => None,
+        OnChange::Replace => Some(end(run, superseded())),
+        OnChange::Ignore => Some(satisfy(Reason::ChangeIgnored)),
+    }
+}
+
+fn already_ending(state: &RunState) -> bool {
+    match state {
+        RunState::Running { ending, .. } => ending.is_some(),
+        RunState::Collecting { .. } | RunState::Ended(_) => true,
+        RunState::Pending | RunState::Preparing { .. } => false,
+    }
+}
+
+/// Leads a run to its end: at once where nothing runs, else through its restoring steps.
+fn end(run: &Run, ending: Ending) -> Decision {
+    let reason = ending.reason;
+    match &run.state {
+        RunState::Running { deadline, step, task, ending: None } => {
+            let state = RunState::Running {
+                deadline: deadline.clone(),
+                step: *step,
+                task: task.clone(),
+                ending: Some(ending),
+            };
+            Decision::act(Action::Advance { run: run.id, state: Box::new(state), plan: None }, reason)
+        }
+        RunState::Pending
+        | RunState::Preparing { .. }
+        | RunState::Running { .. }
+        | RunState::Collecting { .. }
+        | RunState::Ended(_) => Decision::act(Action::EndRun { run: run.id, ending }, reason),
+    }
+}
+
+/// Where no run is in progress: is one wanted?
+pub fn next_run(observed: &Observed) -> Decision {
+    let Some(record) = &observed.record else {
+        return unregistered(observed);
+    };
+    if let Some(decision) = answer_commands(observed, record) {
+        return decision;
+    }
+    if record.deleted {
+        return Decision::idle(Reason::Deleted, "the request's file was removed; its history stays");
+    }
+    match &observed.document {
+        Document::Invalid { problems } => {
+            let n = problems.len();
+            return Decision::idle(Reason::Invalid, format!("{n} problem{}", if n == 1 { "" } else { "s" }));
+        }
+        Document::Unreadable => return Decision::idle(Reason::Unreadable, "the file has a syntax error"),
+        Document::Absent { .. } => {
+            return Decision::wait(
+                Reason::Deleted,
+                "the file is gone; waiting to be sure",
+                RECHECK_ABSENT_MS,
+            );
+        }
+        Document::Valid { .. } => {}
+    }
+    match record.control.desired {
+        DesiredState::Suspended => return Decision::idle(Reason::Suspended, "spec.suspend is true"),
+        DesiredState::Cancelled => return Decision::idle(Reason::Cancelled, "spec.state is Cancelled"),
+        DesiredState::Active => {}
+    }
+    let other_spec = record.satisfied_hash.as_deref() != Some(record.spec_hash.as_str());
+    let token = new_token(record);
+    if !other_spec && token.is_none() {
+        return Decision::idle(
+            Reason::AlreadyRan,
+            "this spec has been dealt with; set spec.rerun to run it again",
+        );
+    }
+    if let Some(reason) = &observed.world.degraded {
+        return Decision::wait(Reason::Degraded, reason.clone(), RECHECK_DEGRADED_MS);
+    }
+    if let Document::Valid { startable_in_ms, .. } = &observed.document
+        && *startable_in_ms > 0
+    {
+        return Decision::wait(Reason::StillWritten, "the file may still be written", *startable_in_ms);
+    }
+    let reason = if other_spec { Reason::NewSpec } else { Reason::RerunAsked };
+    let token = record.control.rerun.clone().or_else(|| record.satisfied_rerun.clone());
+    match &record.spec {
+        Spec::LlamaBench(spec) => {
+            let run = NewRun {
+                satisfied_hash: Some(record.spec_hash.clone()),
+                satisfied_rerun: token,
+                ..new_run(observed, record, spec)
+            };
+            Decision::act(Action::CreateRun(Box::new(run)), reason)
+        }
+        Spec::Apply(spec) => apply::from_request(observed, record, spec, token, reason),
+    }
+}
+
+const RECHECK_ABSENT_MS: u64 = 30_000;
+const RECHECK_DEGRADED_MS: u64 = 30_000;
+
+fn unregistered(observed: &Observed) -> Decision {
+    if let Some(command) = observed.commands.first() {
+        let outcome = format!("there is no valid request named {}", observed.name);
+        return Decision::act(Action::Answer { command: command.id, outcome }, Reason::Invalid);
+    }
+    let reason = match &observed.document {
+        Document::Invalid { .. } => Reason::Invalid,
+        Document::Unreadable => Reason::Unreadable,
+        Document::Absent { .. } | Document::Valid { .. } => Reason::Idle,
+    };
+    Decision::idle(reason, "")
+}
+
+/// An explicit order goes ahead of `suspend`, as it does for a suspended CronJob.
+fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
+    let command = observed.commands.first()?;
+    let answer = |outcome: &str, reason| {
+        Decision::act(Action::Answer { command: command.id, outcome: outcome.to_owned() }, reason)
+    };
+    Some(match &command.verb {
+        Verb::Cancel => answer("nothing runs", Reason::Idle),
+        Verb::Rerun { .. } if matches!(observed.document, Document::Invalid { .. }) => {
+            answer("the request has problems; mend them first", Reason::Invalid)
+        }
+        Verb::Rerun { set } => match &record.spec {
+            Spec::LlamaBench(spec) => rerun(observed, record, spec, command, set),
+            Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
+        },
+    })
+}
+
+fn rerun(
+    observed: &Observed,
+    record: &Record,
+    spec: &LlamaBench,
+    command: &Command,
+    set: &[Param],
+) -> Decision {
+    let mut spec = spec.clone();
+    for param in set {
+        let params = spec.params.get_or_insert_with(Vec::new);
+        params.retain(|known| known.flag != param.flag);
+        params.push(param.clone());
+    }
+    // With flags of its own it measures something else, which satisfies nothing that the file asks for.
+    let satisfied_hash =
+        if set.is_empty() { Some(record.spec_hash.clone()) } else { record.satisfied_hash.clone() };
+    let satisfied_rerun = record.control.rerun.clone().or_else(|| record.satisfied_rerun.clone());
+    let run = NewRun {
+        satisfied_hash,
+        satisfied_rerun,
+        command: Some(command.id),
+        ..new_run(observed, record, &spec)
+    };
+    Decision::act(Action::CreateRun(Box::new(run)), Reason::RerunAsked)
+}
+
+fn new_run(observed: &Observed, record: &Record, spec: &LlamaBench) -> NewRun {
+    NewRun {
+        id: observed.fresh,
+        request_uid: record.uid,
+        request: record.name.clone(),
+        path: record.path.clone(),
+        generation: record.generation,
+        spec: Spec::LlamaBench(spec.clone()),
+        spec_hash: record.spec_hash.clone(),
+        timeout_ms: record.control.timeout_ms,
+        backoff_limit: record.control.backoff_limit,
+        service: spec.service.clone(),
+        satisfied_hash: None,
+        satisfied_rerun: None,
+        command: None,
+    }
+}
+
+/// The rerun token where it was not dealt with yet. Taking it out is no change.
+fn new_token(record: &Record) -> Option<&str> {
+    let Control { rerun, .. } = &record.control;
+    rerun.as_deref().filter(|token| record.satisfied_rerun.as_deref() != Some(token))
+}
