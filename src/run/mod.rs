@@ -1,3 +1,7 @@
 //! A run: its phases, steps, tasks and results as plain data. No IO, no clock, no randomness.
 
+pub mod bench_help;
+pub mod case;
+pub mod llama_bench_row;
+pub mod progress;
 pub mod step;
