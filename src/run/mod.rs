@@ -3,5 +3,7 @@
 pub mod bench_help;
 pub mod case;
 pub mod llama_bench_row;
+pub mod outcome;
+mod outcome_words;
 pub mod progress;
 pub mod step;
