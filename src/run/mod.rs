@@ -2,6 +2,7 @@
 
 pub mod bench_help;
 pub mod case;
+pub mod fingerprint;
 pub mod llama_bench_row;
 pub mod outcome;
 mod outcome_words;
