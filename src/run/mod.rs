@@ -5,6 +5,7 @@ pub mod case;
 pub mod fingerprint;
 pub mod llama_bench_row;
 pub mod outcome;
+mod outcome_start;
 mod outcome_words;
 pub mod progress;
 pub mod step;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome_start;
 use super::outcome_words::{self, Finding};
 use super::step::{Exit, ExitCause};
 
@@ -145,7 +146,7 @@ pub fn classify(
     context: OutcomeContext<'_>,
 ) -> Outcome {
     match &exit.cause {
-        ExitCause::NotStarted(words) => failed(outcome_words::of_start(words, &context)),
+        ExitCause::NotStarted(words) => failed(outcome_start::of_start(words, &context)),
         ExitCause::Lost => Outcome::InfrastructureFault {
             reason: InfrastructureReason::Lost,
             message: format!("{} is gone and left no exit code", context.executable),

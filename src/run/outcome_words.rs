@@ -1,10 +1,11 @@
-//! The words of llama-bench, the container runtime and the loader, and what each of them means.
-//! Matches text only; which exit leads here is `outcome`'s. Every text is one that a real build,
+//! The words of llama-bench itself and what each of them means; what keeps it from starting is
+//! `outcome_start`'s. Matches text only; which exit leads here is `outcome`'s. Every text is one that a real build,
 //! daemon or kernel writes; what matches nothing is quoted as it stands.
 
-use super::bench_help::BenchHelp;
+use super::bench_help::{BenchHelp, HelpFlag};
 use super::llama_bench_row::parse_rows;
 use super::outcome::{FailureReason, OutcomeContext};
+use super::outcome_start;
 
 /// The end of stderr that is searched, in bytes: a verbose build writes megabytes before.
 const SEARCHED: usize = 256 << 10;
@@ -42,12 +43,12 @@ impl Stderr {
     }
 
     /// The first line that has one of the words, whatever their case.
-    fn find(&self, words: &[&str]) -> Option<&str> {
+    pub fn find(&self, words: &[&str]) -> Option<&str> {
         let has = |line: &str| contains(line, words);
         self.lines.iter().map(String::as_str).find(|line| has(line))
     }
 
-    fn last(&self) -> Option<&str> {
+    pub fn last(&self) -> Option<&str> {
         self.lines.last().map(String::as_str)
     }
 
@@ -57,7 +58,7 @@ impl Stderr {
     }
 }
 
-fn contains(text: &str, words: &[&str]) -> bool {
+pub(super) fn contains(text: &str, words: &[&str]) -> bool {
     let text = text.to_lowercase();
     words.iter().any(|word| text.contains(&word.to_lowercase()))
 }
@@ -73,67 +74,14 @@ fn quotable(line: &str) -> String {
 }
 
 /// All lines of the daemon's words as one.
-fn one_line(words: &str) -> String {
+pub(super) fn one_line(words: &str) -> String {
     quotable(&words.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-const GPU_HINT: &str = "check that the machine has a working GPU driver and that the container runtime can \
+pub(super) const GPU_HINT: &str = "check that the machine has a working GPU driver and that the container runtime can \
      hand out GPUs (NVIDIA Container Toolkit, or /dev/kfd and /dev/dri for AMD)";
-const MISSING_HINT: &str = "use an image that is built with llama.cpp's tools, such as its `full` image in place \
-     of `server`, or name the path of llama-bench in the image";
 const MEMORY_HINT: &str = "use a smaller model, context or batch (-b, -ub), fewer layers on the GPU (-ngl), or free the memory \
      that other programs hold";
-
-/// The task was never started: the words of the daemon or the kernel.
-pub(super) fn of_start(words: &str, context: &OutcomeContext<'_>) -> Finding {
-    let said = one_line(words);
-    let name = context.executable;
-    if contains(&said, &GPU_START) {
-        return Finding::new(
-            FailureReason::GpuUnavailable,
-            format!("the GPU is not available: {said}"),
-            GPU_HINT,
-        );
-    }
-    if contains(&said, &MOUNT_START) {
-        return Finding::new(
-            FailureReason::MountMissing,
-            format!("a path that the service mounts is not there: {said}"),
-            "create it on the host, or correct the service's volumes",
-        );
-    }
-    if contains(&said, &["executable file not found", "no such file or directory", "os error 2"]) {
-        return Finding::new(
-            FailureReason::LlamaBenchMissing,
-            format!("{name} was not found where it should run: {said}"),
-            MISSING_HINT,
-        );
-    }
-    Finding::new(
-        FailureReason::StartFailed,
-        format!("{name} could not be started: {said}"),
-        "start the service itself to see whether it has the same trouble",
-    )
-}
-
-const GPU_START: [&str; 9] = [
-    "could not select device driver",
-    "nvidia-container",
-    "unknown or invalid runtime name",
-    "failed to initialize nvml",
-    "failed to discover gpu vendor",
-    "cdi device",
-    "unknown device",
-    "nvidia.com/gpu",
-    "gathering device information",
-];
-
-const MOUNT_START: [&str; 4] = [
-    "bind source path does not exist",
-    "invalid mount config",
-    "error mounting",
-    "invalid volume specification",
-];
 
 /// It ended with 0 and there is no result.
 pub(super) fn of_no_rows(stdout: &[u8], context: &OutcomeContext<'_>) -> Finding {
@@ -173,34 +121,11 @@ pub(super) fn of_output(
     stderr: &Stderr,
     context: &OutcomeContext<'_>,
 ) -> Option<Finding> {
-    of_loader(code, stderr, context)
+    outcome_start::of_loader(code, stderr, context)
         .or_else(|| of_flags(stdout, stderr))
         .or_else(|| of_memory_and_gpu(stderr))
         .or_else(|| of_model(stderr, context))
         .or_else(|| of_crash(code, stderr, context))
-}
-
-/// The program is not there, or its libraries are not.
-fn of_loader(code: i64, stderr: &Stderr, context: &OutcomeContext<'_>) -> Option<Finding> {
-    if code != 127 {
-        return None;
-    }
-    let name = context.executable;
-    if let Some(said) = stderr.find(&["error while loading shared libraries", "symbol lookup error"]) {
-        let hint = if said.contains("libcuda.so") || said.contains("libnvidia") {
-            "the GPU driver's libraries come from the container runtime: give the service a GPU"
-        } else {
-            "the image lacks a library that llama-bench is linked to: use a complete image"
-        };
-        return Some(Finding::new(
-            FailureReason::SharedLibraryMissing,
-            format!("{name} could not be loaded: {said}"),
-            hint,
-        ));
-    }
-    let said = stderr.last().map(|line| format!(": {line}")).unwrap_or_default();
-    let message = format!("{name} was not found where it should run{said}");
-    Some(Finding::new(FailureReason::LlamaBenchMissing, message, MISSING_HINT))
 }
 
 /// A flag or value that was refused. llama-bench names the flag in both cases; its usage, printed to
@@ -222,11 +147,7 @@ fn of_flags(stdout: &[u8], stderr: &Stderr) -> Option<Finding> {
         ));
     }
     if known.is_none() && detail.is_none() {
-        let hint = usage.suggestion(flag).unwrap_or_else(|| {
-            "see which flags the image's build takes with `llama-bench --help`; those of llama-server are not \
-             all known to it"
-                .to_owned()
-        });
+        let hint = unknown_flag_hint(&usage, flag);
         return Some(Finding::new(
             FailureReason::InvalidFlag,
             format!("llama-bench does not take the flag {flag}: \"invalid parameter for argument: {flag}\""),
@@ -239,10 +160,11 @@ fn of_flags(stdout: &[u8], stderr: &Stderr) -> Option<Finding> {
     };
     let hint = match known {
         Some(known) if !known.choices.is_empty() => format!("{flag} takes {}", known.choices.join(", ")),
-        Some(known) => match &known.placeholder {
-            Some(placeholder) => format!("{flag} takes <{placeholder}>"),
-            None => format!("{flag} takes no value"),
-        },
+        _ if words.contains("range format") => format!(
+            "{flag} takes whole numbers: one, a list (512,1024) or a range (512-2048*2), without blanks"
+        ),
+        Some(HelpFlag { placeholder: Some(placeholder), .. }) => format!("{flag} takes <{placeholder}>"),
+        Some(_) => format!("{flag} takes no value"),
         None => format!("see what {flag} takes with `llama-bench --help`"),
     };
     Some(Finding::new(
@@ -251,6 +173,20 @@ fn of_flags(stdout: &[u8], stderr: &Stderr) -> Option<Finding> {
         hint,
     ))
 }
+
+fn unknown_flag_hint(usage: &BenchHelp, flag: &str) -> String {
+    // Builds since these two were merged into one.
+    if MAPPING_FLAGS.contains(&flag) && usage.find("--load-mode").is_some() {
+        return "this build takes --load-mode (none, mmap, mlock, dio) in its place".to_owned();
+    }
+    usage.suggestion(flag).unwrap_or_else(|| {
+        "see which flags the image's build takes with `llama-bench --help`; not all of llama-server's are \
+         among them"
+            .to_owned()
+    })
+}
+
+const MAPPING_FLAGS: [&str; 6] = ["-mmp", "--mmap", "--no-mmap", "-dio", "--direct-io", "--mlock"];
 
 fn of_memory_and_gpu(stderr: &Stderr) -> Option<Finding> {
     if let Some(said) = stderr.find(&[
@@ -292,7 +228,7 @@ fn of_memory_and_gpu(stderr: &Stderr) -> Option<Finding> {
 
 fn of_model(stderr: &Stderr, context: &OutcomeContext<'_>) -> Option<Finding> {
     let path = context.model_path;
-    if let Some(said) = stderr.find(&["failed to download model", "failed to resolve commit"]) {
+    if let Some(said) = stderr.find(&["failed to download model"]) {
         return Some(Finding::new(
             FailureReason::DownloadRefused,
             format!("llama-bench was to download a model, which a benchmark does not allow: {said}"),

@@ -141,6 +141,13 @@ fn a_flag_that_the_build_does_not_know_is_an_invalid_flag() {
 }
 
 #[test]
+fn a_flag_of_older_builds_is_answered_with_its_successor() {
+    for transcript in transcripts!["mmp", "no-mmap"] {
+        assert!(failure(outcome_of(&transcript)).2.contains("--load-mode"));
+    }
+}
+
+#[test]
 fn a_value_that_a_known_flag_refuses_is_an_invalid_value() {
     let transcripts = transcripts![
         "fa-bare-last",
@@ -168,8 +175,9 @@ fn a_value_that_a_known_flag_refuses_is_an_invalid_value() {
     let (_, message, hint) = failure(outcome_of(&transcripts[2]));
     assert!(message.contains("-fa"), "{message}");
     assert_eq!(hint, "-fa takes on, off, auto");
-    let (_, message, _) = failure(outcome_of(&transcripts[12]));
-    assert!(message.contains("invalid range format") || message.contains("-o"), "{message}");
+    let (_, message, hint) = failure(outcome_of(&transcripts[14]));
+    assert!(message.contains("invalid range format; invalid parameter for argument: -p"), "{message}");
+    assert!(hint.starts_with("-p takes whole numbers"), "{hint}");
 }
 
 #[test]
