@@ -1,7 +1,15 @@
 //! A run: its phases, steps, tasks and results as plain data. No IO, no clock, no randomness.
 
+pub mod bench_help;
+pub mod case;
 pub mod clock;
+pub mod fingerprint;
+pub mod llama_bench_row;
+pub mod outcome;
+mod outcome_start;
+mod outcome_words;
 pub mod phase;
 pub mod plan;
+pub mod progress;
 pub mod reason;
 pub mod step;
