@@ -12,6 +12,7 @@ mod retry;
 
 pub use action::{Action, Decision};
 pub use observed::Observed;
+pub use retry::after_fault as retries_left;
 
 use crate::request::valid::Spec;
 

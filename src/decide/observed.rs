@@ -142,7 +142,7 @@ pub enum JobResult {
 }
 
 /// How a task ended, as its output was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TaskEnd {
     Succeeded,
     Failed(Refusal),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome_start;
 use super::outcome_words::{self, Finding};
+use super::reason::Reason;
 use super::step::{Exit, ExitCause};
 
 /// Why a run failed: a fault of the request, the service or the machine that a retry does not cure.
@@ -63,6 +64,33 @@ impl FailureReason {
     }
 }
 
+impl From<FailureReason> for Reason {
+    fn from(reason: FailureReason) -> Self {
+        match reason {
+            FailureReason::InvalidFlag => Self::InvalidFlag,
+            FailureReason::InvalidValue => Self::InvalidValue,
+            FailureReason::ModelNotFound => Self::ModelNotFound,
+            FailureReason::ModelUnreadable => Self::ModelUnreadable,
+            FailureReason::ModelNotLoadable => Self::ModelNotLoadable,
+            FailureReason::NoResults => Self::NoResults,
+            FailureReason::InvalidOutput => Self::InvalidOutput,
+            FailureReason::OutOfMemory => Self::OutOfMemory,
+            FailureReason::GpuUnavailable => Self::GpuUnavailable,
+            FailureReason::LlamaBenchMissing => Self::LlamaBenchMissing,
+            FailureReason::SharedLibraryMissing => Self::SharedLibraryMissing,
+            FailureReason::MountMissing => Self::MountMissing,
+            FailureReason::StartFailed => Self::StartFailed,
+            FailureReason::Crashed => Self::Crashed,
+            FailureReason::Killed => Self::Killed,
+            FailureReason::TimedOut => Self::TimedOut,
+            FailureReason::OutputTooLarge => Self::OutputTooLarge,
+            FailureReason::UnsupportedCombination => Self::UnsupportedCombination,
+            FailureReason::DownloadRefused => Self::DownloadRefused,
+            FailureReason::ToolFailed => Self::ToolFailed,
+        }
+    }
+}
+
 impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -83,6 +111,15 @@ impl InfrastructureReason {
         match self {
             Self::Interrupted => "Interrupted",
             Self::Lost => "Lost",
+        }
+    }
+}
+
+impl From<InfrastructureReason> for Reason {
+    fn from(reason: InfrastructureReason) -> Self {
+        match reason {
+            InfrastructureReason::Interrupted => Self::Interrupted,
+            InfrastructureReason::Lost => Self::Lost,
         }
     }
 }

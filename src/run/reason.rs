@@ -111,6 +111,7 @@ reasons! {
     LlamaBenchMissing,
     SharedLibraryMissing,
     MountMissing,
+    StartFailed,
     Crashed,
     Killed,
     TimedOut,

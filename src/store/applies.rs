@@ -100,6 +100,17 @@ impl super::Store {
         })
     }
 
+    /// A request's applies that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn open_applies_of(&self, request: &str) -> Result<Vec<Uuid>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id FROM applies WHERE ended_at IS NULL AND request_name = ?1 ORDER BY seq";
+            all(connection, sql, [request], |row| Ok(uuid_of(row, "id")?))
+        })
+    }
+
     /// A request's applies, newest first.
     ///
     /// # Errors
@@ -164,6 +175,9 @@ pub fn create(connection: &Connection, new: &NewApply, now: &str) -> Result<(), 
             encode(&ApplyState::Planned)?,
             now,
         ])?;
+    if let Some(run) = &run {
+        connection.prepare_cached("UPDATE runs SET owes_apply = 0 WHERE id = ?1")?.execute([run])?;
+    }
     if let (Some((hash, rerun)), Some(uid)) = (&new.satisfied, uid) {
         requests::satisfy(connection, &uid, Some(hash), rerun.as_deref())?;
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{StoreError, all, benchmarks, commands, decode, encode, events, first, requests, uuid_of};
 use crate::decide::action::NewRun;
+use crate::request::apply::{ApplyOptions, InlineApply};
 use crate::request::valid::Spec;
 use crate::run::phase::{Phase, RunState};
 use crate::run::plan::{Blueprint, Plan};
@@ -135,6 +136,22 @@ impl super::Store {
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
     }
 
+    /// Completed runs of a request whose spec asks for an apply that was not recorded yet, oldest first.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn owed_applies(&self, request: &str) -> Result<Vec<(Uuid, ApplyOptions)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id, spec_json FROM runs
+                 WHERE owes_apply = 1 AND phase = 'Completed' AND request_name = ?1 ORDER BY seq";
+            let owed = all(connection, sql, [request], |row| {
+                let spec: Spec = decode("spec", &row.get::<_, String>("spec_json")?)?;
+                Ok((uuid_of(row, "id")?, inline_apply(&spec).map(|inline| inline.options.clone())))
+            })?;
+            Ok(owed.into_iter().filter_map(|(id, options)| Some((id, options?))).collect())
+        })
+    }
+
     /// The newest run of a service that has parameters, whatever became of it.
     ///
     /// # Errors
@@ -161,8 +178,9 @@ pub fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), St
     connection
         .prepare_cached(
             "INSERT INTO runs (id, request_uid, request_name, request_path, kind, generation, service,
-                spec_json, spec_hash, timeout_ms, backoff_limit, phase, state_version, state_json, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                spec_json, spec_hash, timeout_ms, backoff_limit, phase, state_version, state_json, created_at,
+                owes_apply)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             new.id.to_string(),
@@ -180,6 +198,7 @@ pub fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), St
             STATE_VERSION,
             encode(&state)?,
             now,
+            inline_apply(&new.spec).is_some(),
         ])?;
     benchmarks::create(connection, new, now)?;
     let (hash, rerun) = (new.satisfied_hash.as_deref(), new.satisfied_rerun.as_deref());
@@ -278,6 +297,13 @@ pub fn delete(connection: &Connection, id: Uuid, now: &str) -> Result<(), StoreE
     }
     connection.execute("DELETE FROM runs WHERE id = ?1", [id.to_string()])?;
     events::note(connection, Some(&run.request), Some(id), "RunDeleted", "", now)
+}
+
+fn inline_apply(spec: &Spec) -> Option<&InlineApply> {
+    match spec {
+        Spec::LlamaBench(spec) => spec.apply.as_ref(),
+        Spec::Apply(_) => None,
+    }
 }
 
 fn run(row: &Row<'_>) -> Result<RunRow, StoreError> {

@@ -47,11 +47,13 @@ CREATE TABLE runs (
     tail            TEXT,
     simulated       INTEGER NOT NULL DEFAULT 0,
     pinned          INTEGER NOT NULL DEFAULT 0,
+    owes_apply      INTEGER NOT NULL DEFAULT 0,
     created_at      TEXT NOT NULL,
     started_at      TEXT,
     completed_at    TEXT
 ) STRICT;
 CREATE INDEX runs_open ON runs (phase) WHERE phase IN ('Pending', 'Preparing', 'Running', 'Collecting');
+CREATE INDEX runs_owing ON runs (request_name) WHERE owes_apply = 1;
 CREATE INDEX runs_request ON runs (request_name, seq);
 CREATE INDEX runs_service ON runs (service, seq);
 CREATE INDEX runs_phase_service ON runs (phase, service, seq);

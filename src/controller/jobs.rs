@@ -1,0 +1,153 @@
+//! Jobs: anything that may take over a second, in process, one of a kind a run. They start by an
+//! action, cancel at once, report by waking their request, and are simply started again after a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::decide::observed::{Job, JobResult, JobStatus};
+use crate::run::reason::{Reason, Refusal};
+
+#[derive(Clone)]
+pub struct Jobs {
+    entries: Arc<Mutex<HashMap<(Uuid, Job), Entry>>>,
+    /// Names of requests to look at.
+    wake: mpsc::UnboundedSender<String>,
+}
+
+struct Entry {
+    request: String,
+    status: JobStatus,
+    /// What people may read of it while it runs.
+    note: String,
+    cancel: CancellationToken,
+    abort: Option<AbortHandle>,
+    /// Tells a late end of an earlier job from this one's.
+    number: u64,
+}
+
+/// What a job is given: how to tell its progress, and when to give up.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: Jobs,
+    key: (Uuid, Job),
+    pub cancelled: CancellationToken,
+}
+
+impl Handle {
+    pub fn note(&self, text: impl Into<String>) {
+        if let Some(entry) = self.jobs.lock().get_mut(&self.key) {
+            entry.note = text.into();
+        }
+    }
+}
+
+impl Jobs {
+    pub fn new(wake: mpsc::UnboundedSender<String>) -> Self {
+        Self { entries: Arc::default(), wake }
+    }
+
+    /// Starts a job; one that is there already is it.
+    pub fn start<F>(&self, run: Uuid, job: Job, request: &str, work: impl FnOnce(Handle) -> F)
+    where
+        F: Future<Output = Result<JobResult, Refusal>> + Send + 'static,
+    {
+        let key = (run, job);
+        let cancel = CancellationToken::new();
+        let number = {
+            let mut entries = self.lock();
+            if entries.contains_key(&key) {
+                return;
+            }
+            let number = entries.values().map(|entry| entry.number).max().unwrap_or(0) + 1;
+            let entry = Entry {
+                request: request.to_owned(),
+                status: JobStatus::Running,
+                note: String::new(),
+                cancel: cancel.clone(),
+                abort: None,
+                number,
+            };
+            entries.insert(key, entry);
+            number
+        };
+        let handle = Handle { jobs: self.clone(), key, cancelled: cancel };
+        let task = tokio::spawn(work(handle));
+        let abort = task.abort_handle();
+        if let Some(entry) = self.lock().get_mut(&key) {
+            entry.abort = Some(abort);
+        }
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            let status = match task.await {
+                Ok(Ok(result)) => JobStatus::Done(result),
+                Ok(Err(refusal)) => JobStatus::Failed(refusal),
+                Err(error) if error.is_cancelled() => return,
+                Err(error) => JobStatus::Failed(Refusal::new(
+                    Reason::InternalError,
+                    format!("a job of benchlet itself broke: {error}"),
+                )),
+            };
+            jobs.finish(key, number, status);
+        });
+    }
+
+    fn finish(&self, key: (Uuid, Job), number: u64, status: JobStatus) {
+        let request = {
+            let mut entries = self.lock();
+            let Some(entry) = entries.get_mut(&key).filter(|entry| entry.number == number) else {
+                return;
+            };
+            entry.status = status;
+            entry.request.clone()
+        };
+        // Nobody listens only while the controller goes down.
+        drop(self.wake.send(request));
+    }
+
+    pub fn statuses(&self, run: Uuid) -> BTreeMap<Job, JobStatus> {
+        let entries = self.lock();
+        entries.iter().filter(|((id, _), _)| *id == run).map(|((_, job), entry)| (*job, entry.status.clone())).collect()
+    }
+
+    /// What a running job of the run has to tell.
+    pub fn note(&self, run: Uuid) -> Option<String> {
+        let entries = self.lock();
+        let mut running = entries.iter().filter(|((id, _), entry)| *id == run && entry.status == JobStatus::Running);
+        running.find(|(_, entry)| !entry.note.is_empty()).map(|(_, entry)| entry.note.clone())
+    }
+
+    /// Ends jobs of a run at once and forgets them.
+    pub fn cancel(&self, run: Uuid, which: impl Fn(Job) -> bool) {
+        let mut entries = self.lock();
+        entries.retain(|(id, job), entry| {
+            let ends = *id == run && which(*job);
+            if ends {
+                entry.cancel.cancel();
+                if let Some(abort) = &entry.abort {
+                    abort.abort();
+                }
+            }
+            !ends
+        });
+    }
+
+    /// The request of another run whose job would disturb a measurement.
+    pub fn disturbing(&self, except: Uuid) -> Option<String> {
+        let entries = self.lock();
+        entries
+            .iter()
+            .find(|((id, job), entry)| *id != except && job.disturbs() && entry.status == JobStatus::Running)
+            .map(|(_, entry)| entry.request.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Uuid, Job), Entry>> {
+        // The map is whole between any two statements, so a panic elsewhere leaves it usable.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

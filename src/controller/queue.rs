@@ -1,0 +1,169 @@
+//! What to look at next: every key at most once in the queue and at most once in progress, with
+//! delays, and fresh edits ahead of the start-up's relist. Owned by the controller's loop; time is an
+//! argument.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Something happened.
+    High,
+    /// The relist at the start.
+    Low,
+}
+
+/// The longest delay that is kept; a later wish is looked at then and wished again.
+const FARTHEST: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    high: VecDeque<String>,
+    low: VecDeque<String>,
+    queued: HashMap<String, Queued>,
+    delayed: BTreeMap<(Instant, u64), String>,
+    wishes: HashMap<String, (Instant, u64)>,
+    processing: HashSet<String>,
+    /// Woken while in progress: goes round again.
+    dirty: HashSet<String>,
+    next_number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    High,
+    Low,
+}
+
+impl Queue {
+    /// Queues a key now. One in progress is queued again when it is done.
+    pub fn wake(&mut self, key: &str, priority: Priority) {
+        if self.processing.contains(key) {
+            self.dirty.insert(key.to_owned());
+            return;
+        }
+        match (self.queued.get(key), priority) {
+            (Some(Queued::High), _) | (Some(Queued::Low), Priority::Low) => {}
+            (Some(Queued::Low), Priority::High) | (None, Priority::High) => {
+                // Its place in the low queue is skipped when it comes up.
+                self.queued.insert(key.to_owned(), Queued::High);
+                self.high.push_back(key.to_owned());
+            }
+            (None, Priority::Low) => {
+                self.queued.insert(key.to_owned(), Queued::Low);
+                self.low.push_back(key.to_owned());
+            }
+        }
+    }
+
+    /// Queues a key after a delay; of several wishes the earliest holds.
+    pub fn wake_after(&mut self, key: &str, delay: Duration, now: Instant) {
+        let at = now + delay.min(FARTHEST);
+        if let Some(known) = self.wishes.get(key) {
+            if known.0 <= at {
+                return;
+            }
+            self.delayed.remove(known);
+        }
+        self.next_number += 1;
+        let wish = (at, self.next_number);
+        self.delayed.insert(wish, key.to_owned());
+        self.wishes.insert(key.to_owned(), wish);
+    }
+
+    /// The next key to work on; it counts as in progress until [`Queue::done`].
+    pub fn next(&mut self, now: Instant) -> Option<String> {
+        while let Some((&wish, _)) = self.delayed.first_key_value() {
+            if wish.0 > now {
+                break;
+            }
+            if let Some(key) = self.delayed.remove(&wish) {
+                self.wishes.remove(&key);
+                self.wake(&key, Priority::High);
+            }
+        }
+        let key = loop {
+            if let Some(key) = self.high.pop_front() {
+                break key;
+            }
+            let key = self.low.pop_front()?;
+            if self.queued.get(&key) == Some(&Queued::Low) {
+                break key;
+            }
+        };
+        self.queued.remove(&key);
+        if let Some(wish) = self.wishes.remove(&key) {
+            // It is looked at now, and wishes again if it must.
+            self.delayed.remove(&wish);
+        }
+        self.processing.insert(key.clone());
+        Some(key)
+    }
+
+    pub fn done(&mut self, key: &str) {
+        self.processing.remove(key);
+        if self.dirty.remove(key) {
+            self.wake(key, Priority::High);
+        }
+    }
+
+    /// When the earliest delayed key is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.delayed.first_key_value().map(|(wish, _)| wish.0)
+    }
+
+    /// Keys that wait or are in progress, delayed ones apart.
+    pub fn depth(&self) -> usize {
+        self.queued.len() + self.processing.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_woken_twice_is_worked_on_once() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.wake("a", Priority::High);
+        queue.wake("a", Priority::High);
+        assert_eq!(queue.next(now).as_deref(), Some("a"));
+        assert_eq!(queue.next(now), None);
+    }
+
+    #[test]
+    fn a_key_woken_in_progress_goes_round_again_and_never_beside_itself() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.wake("a", Priority::High);
+        queue.next(now);
+        queue.wake("a", Priority::High);
+        assert_eq!(queue.next(now), None);
+        queue.done("a");
+        assert_eq!(queue.next(now).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_edit_goes_ahead_of_the_start_ups_relist() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for key in ["a", "b", "c"] {
+            queue.wake(key, Priority::Low);
+        }
+        queue.wake("c", Priority::High);
+        let order: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
+        assert_eq!(order, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn of_two_delays_the_earlier_holds() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.wake_after("a", Duration::from_secs(5), now);
+        queue.wake_after("a", Duration::from_secs(9), now);
+        queue.wake_after("a", Duration::from_secs(2), now);
+        assert_eq!(queue.next(now + Duration::from_secs(1)), None);
+        assert_eq!(queue.next(now + Duration::from_secs(2)).as_deref(), Some("a"));
+        queue.done("a");
+        assert_eq!(queue.next_due(), None);
+    }
+}
