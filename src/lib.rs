@@ -8,4 +8,4 @@ pub mod executor;
 pub mod plan;
 pub mod request;
 pub mod run;
-//pub mod service;
+pub mod service;
