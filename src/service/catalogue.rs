@@ -48,7 +48,7 @@ impl Catalogue {
                     container_name: service.container_name.clone(),
                     services_json: None,
                 };
-                catalogue.services.push(from_compose(service, origin));
+                catalogue.services.push(described(service, origin));
             }
         }
         for path in services_json {
@@ -130,7 +130,7 @@ fn kind_of(template_type: Option<&str>, image: &str, arguments: &[String]) -> Se
     }
     let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let program = arguments.first().map(|program| base(program)).unwrap_or_default();
-    if program.starts_with("llama-server") {
+    if llama_server(arguments).is_some() {
         return ServiceKind::LlamaCpp;
     }
     if program == "vllm" || arguments.iter().any(|argument| argument.starts_with("vllm.entrypoints")) {
@@ -157,7 +157,15 @@ fn kind_of(template_type: Option<&str>, image: &str, arguments: &[String]) -> Se
     }
 }
 
-fn from_compose(service: ComposeService, origin: Origin) -> Service {
+/// Where llama-server itself stands, perhaps behind a launcher such as numactl or tini.
+fn llama_server(arguments: &[String]) -> Option<usize> {
+    let program = |argument: &String| {
+        argument.rsplit('/').next().is_some_and(|name| name == "llama-server" || name == "llama-server.exe")
+    };
+    arguments.iter().position(program)
+}
+
+fn described(service: ComposeService, origin: Origin) -> Service {
     let arguments = server_arguments(&service.entrypoint, &service.command);
     let kind = kind_of(None, &service.container.image, &arguments);
     let mut result = Service {
@@ -173,7 +181,8 @@ fn from_compose(service: ComposeService, origin: Origin) -> Service {
         origin,
         secrets: Vec::new(),
     };
-    let all = flags_of(&arguments)
+    let own = llama_server(&arguments).map_or(0, |at| at + 1);
+    let all = flags_of(&arguments[own..])
         .into_iter()
         .map(|flag| ServerFlag { value: flag.value().map(str::to_owned), name: flag.name });
     let all: Vec<ServerFlag> = all.collect();
@@ -207,12 +216,10 @@ fn model_of(service: &Service, arguments: &[String], flags: &[ServerFlag]) -> Mo
     let env = |name: &str| service.env.get(name).filter(|value| !value.is_empty()).cloned();
     let hub = |name: Option<String>| name.map_or(ModelReference::Unknown, ModelReference::Hub);
     match service.kind {
-        ServiceKind::LlamaCpp | ServiceKind::Other => {
-            match flag(&["-m", "--model"]).or_else(|| env("LLAMA_ARG_MODEL")) {
-                Some(path) => ModelReference::File(path),
-                None => hub(flag(&["-hf", "-hfr", "--hf-repo"]).or_else(|| env("LLAMA_ARG_HF_REPO"))),
-            }
-        }
+        ServiceKind::LlamaCpp => match flag(&["-m", "--model"]).or_else(|| env("LLAMA_ARG_MODEL")) {
+            Some(path) => ModelReference::File(path),
+            None => hub(flag(&["-hf", "-hfr", "--hf-repo"]).or_else(|| env("LLAMA_ARG_HF_REPO"))),
+        },
         ServiceKind::Vllm => {
             let served = arguments.iter().position(|argument| argument == "serve");
             let positional = served.and_then(|at| arguments.get(at + 1)).filter(|it| !it.starts_with('-'));
@@ -221,7 +228,7 @@ fn model_of(service: &Service, arguments: &[String], flags: &[ServerFlag]) -> Mo
                 name => hub(name),
             }
         }
-        ServiceKind::Simulated => hub(flag(&["--model"])),
+        ServiceKind::Simulated | ServiceKind::Other => hub(flag(&["--model"])),
         // Ollama loads what a request names.
         ServiceKind::Ollama => ModelReference::Unknown,
     }

@@ -112,3 +112,14 @@ fn one_broken_file_hides_no_other_and_a_wrong_name_gets_a_hint() {
     assert!(broken.contains("compose.yaml:"), "{broken}");
     assert!(catalogue.find("chat").is_ok());
 }
+
+#[test]
+fn a_launcher_before_the_server_keeps_its_flags_to_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("compose.yaml");
+    let command = "numactl -N 0 /app/llama-server -m /m.gguf -b 64";
+    std::fs::write(&path, format!("services: {{s: {{image: x, command: {command}}}}}")).unwrap();
+    let catalogue = Catalogue::load(&[path], &[], &Environment::new());
+    let service = catalogue.get("s").unwrap();
+    assert_eq!((service.kind, flags(service)), (ServiceKind::LlamaCpp, vec![("-b", "64")]));
+}

@@ -108,13 +108,26 @@ pub fn load(path: &Path, process: &Environment) -> ComposeFile {
         if !reader.problems.iter().any(Diagnostic::is_error) {
             file.services.extend(service);
         }
-        file.problems.extend(reader.problems.into_iter().map(|found| Problem {
-            path: path.to_path_buf(),
-            service: Some(name.to_owned()),
-            problem: found.locate(&source),
+        file.problems.extend(reader.problems.into_iter().map(|found| {
+            let mut problem = found.locate(&source);
+            if may_show_secrets(&found, &services) {
+                problem.text = None;
+            }
+            Problem { path: path.to_path_buf(), service: Some(name.to_owned()), problem }
         }));
     }
     file
+}
+
+/// Whether the offending text may hold a key: problems go to logs and status files.
+fn may_show_secrets(found: &Diagnostic, services: &[Entry]) -> bool {
+    let Some(span) = &found.place.span else {
+        return false;
+    };
+    services.iter().flat_map(|service| service.value.merged()).any(|field| {
+        let secretive = matches!(field.key.text(), Some("command" | "entrypoint" | "environment"));
+        secretive && field.value.span.start <= span.start && span.end <= field.value.span.end
+    })
 }
 
 fn dot_env(directory: &Path, process: &Environment) -> Result<Vec<(String, String)>, String> {

@@ -143,3 +143,21 @@ fn the_projects_name_is_composes() {
     environment.insert("COMPOSE_PROJECT_NAME".into(), "Mine.1".into());
     assert_eq!(load(&fixture("hand-written/compose.yaml"), &environment).project, "mine1");
 }
+
+#[test]
+fn a_problem_in_a_command_does_not_show_the_commands_text() {
+    let file = of("services: {s: {image: x, command: 'server --api-key sk-1 -b $UNSET', ipc: 'service:a'}}");
+    let shown: Vec<_> = file.problems.iter().map(|problem| problem.problem.text.as_deref()).collect();
+    assert_eq!(shown.len(), 2);
+    assert!(shown.contains(&None) && shown.contains(&Some("'service:a'")), "{shown:?}");
+}
+
+#[test]
+fn what_a_base_reserves_is_kept_where_the_service_adds_limits() {
+    let gpu = "deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}";
+    let limits = "deploy: {resources: {limits: {memory: 1g}}}";
+    let file = of(&format!("services:\n  b: {{image: x, {gpu}}}\n  s: {{extends: b, {limits}}}\n"));
+    let container = service(&file, "s").container;
+    assert!(container.gpus.is_some());
+    assert_eq!(container.memory, Some(1 << 30));
+}

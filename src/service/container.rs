@@ -37,8 +37,7 @@ pub fn container(reader: &mut Reader<'_>, fields: &Fields, around: &Surroundings
     {
         reader.error(&node, "GPUs are asked for more than once; name all of them in one entry");
     }
-    let limits = fields.get("deploy").and_then(|deploy| path(&deploy, &["resources", "limits"]));
-    let limit = |key: &str| limits.as_ref().and_then(|limits| find(&limits.merged(), key));
+    let limit = |key: &str| fields.at(&["deploy", "resources", "limits", key]);
     let memory = fields.get("mem_limit").or_else(|| limit("memory")).and_then(|node| reader.bytes(&node));
     let cpus = fields.get("cpus").or_else(|| limit("cpus")).and_then(|node| reader.number::<f64>(&node));
     let ipc = fields.get("ipc").and_then(|node| {
@@ -60,18 +59,12 @@ pub fn container(reader: &mut Reader<'_>, fields: &Fields, around: &Surroundings
         cpuset: text(reader, "cpuset"),
         devices,
         group_add: list(reader, "group_add"),
-        ulimits: fields.get("ulimits").map(|node| ulimits(reader, &node)).unwrap_or_default(),
+        ulimits: ulimits(reader, fields),
         runtime: text(reader, "runtime"),
         privileged: fields.get("privileged").is_some_and(|node| reader.truth(&node)),
         cap_add: list(reader, "cap_add"),
         security_opt: list(reader, "security_opt"),
     }
-}
-
-fn path(node: &Node, keys: &[&str]) -> Option<std::sync::Arc<Node>> {
-    let (first, rest) = keys.split_first()?;
-    let next = find(&node.merged(), first)?;
-    if rest.is_empty() { Some(next) } else { path(&next, rest) }
 }
 
 fn gpus(reader: &mut Reader<'_>, fields: &Fields) -> Vec<GpuRequest> {
@@ -92,9 +85,8 @@ fn gpus(reader: &mut Reader<'_>, fields: &Fields) -> Vec<GpuRequest> {
             },
         }
     }
-    let reserved =
-        fields.get("deploy").and_then(|deploy| path(&deploy, &["resources", "reservations", "devices"]));
-    for item in reserved.as_ref().and_then(|node| node.items()).unwrap_or_default() {
+    let reserved = fields.all_at(&["deploy", "resources", "reservations", "devices"]);
+    for item in reserved.iter().flat_map(|list| list.items().unwrap_or_default()) {
         result.extend(gpu(reader, item, false));
     }
     result
@@ -159,9 +151,9 @@ fn devices(reader: &mut Reader<'_>, fields: &Fields) -> (Vec<DeviceMapping>, Opt
     (mappings, cdi)
 }
 
-fn ulimits(reader: &mut Reader<'_>, node: &Node) -> Vec<Ulimit> {
-    let mut result = Vec::new();
-    for entry in node.merged() {
+fn ulimits(reader: &mut Reader<'_>, fields: &Fields) -> Vec<Ulimit> {
+    let mut result: Vec<Ulimit> = Vec::new();
+    for entry in fields.all("ulimits").iter().flat_map(|node| node.merged()) {
         let Some(name) = entry.key.text() else { continue };
         let (soft, hard) = match entry.value.entries() {
             None => {
@@ -176,7 +168,10 @@ fn ulimits(reader: &mut Reader<'_>, node: &Node) -> Vec<Ulimit> {
             }
         };
         match (soft, hard) {
-            (Some(soft), Some(hard)) => result.push(Ulimit { name: name.to_owned(), soft, hard }),
+            (Some(soft), Some(hard)) => {
+                result.retain(|known| known.name != name);
+                result.push(Ulimit { name: name.to_owned(), soft, hard });
+            }
             _ => {
                 reader.error(&entry.value, format!("the limit {name} is neither a number nor soft and hard"))
             }

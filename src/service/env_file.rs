@@ -5,8 +5,9 @@ use super::interpolate::{InterpolateError, interpolate};
 /// A line that could not be read, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvFileError {
-    #[error("line {line}: \"{text}\" is no NAME=value")]
-    NotAnAssignment { line: usize, text: String },
+    /// Without its text, which may be a part of a key.
+    #[error("line {line} is no NAME=value")]
+    NotAnAssignment { line: usize },
     #[error("line {line}: the quote {quote} is never closed")]
     OpenQuote { line: usize, quote: char },
     #[error("line {line}: {source}")]
@@ -39,7 +40,7 @@ pub fn parse(
             None => (statement, None),
         };
         if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(EnvFileError::NotAnAssignment { line, text: statement.to_owned() });
+            return Err(EnvFileError::NotAnAssignment { line });
         }
         let Some(value) = value else {
             result.extend(lookup(name).map(|value| (name.to_owned(), value)));
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         let error = parse("A=1\nnot this\n", &|_| None).unwrap_err();
-        assert_eq!(error.to_string(), "line 2: \"not this\" is no NAME=value");
+        assert_eq!(error.to_string(), "line 2 is no NAME=value");
         assert!(matches!(parse("A=\"1\n", &|_| None), Err(EnvFileError::OpenQuote { line: 1, .. })));
     }
 }

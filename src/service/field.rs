@@ -130,10 +130,26 @@ impl Fields {
         self.layers.iter().rev().find_map(|layer| find(layer, key)).filter(|node| !node.is_null())
     }
 
+    /// What counts for a value within maps that are merged: the last layer's that has it.
+    pub fn at(&self, path: &[&str]) -> Option<Arc<Node>> {
+        self.layers.iter().rev().find_map(|layer| within(layer, path)).filter(|node| !node.is_null())
+    }
+
+    /// Every layer's value of a list within maps, to be added up.
+    pub fn all_at(&self, path: &[&str]) -> Vec<Arc<Node>> {
+        self.layers.iter().filter_map(|layer| within(layer, path)).filter(|node| !node.is_null()).collect()
+    }
+
     /// Every layer's value of a field that is added up.
     pub fn all(&self, key: &str) -> Vec<Arc<Node>> {
         self.layers.iter().filter_map(|layer| find(layer, key)).filter(|node| !node.is_null()).collect()
     }
+}
+
+fn within(entries: &[Entry], path: &[&str]) -> Option<Arc<Node>> {
+    let (first, rest) = path.split_first()?;
+    let next = find(entries, first)?;
+    if rest.is_empty() { Some(next) } else { within(&next.merged(), rest) }
 }
 
 pub fn find(entries: &[Entry], key: &str) -> Option<Arc<Node>> {

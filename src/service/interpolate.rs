@@ -15,8 +15,9 @@ pub struct Interpolated {
 pub enum InterpolateError {
     #[error("the variable {name} must be set{}", reason_suffix(reason))]
     Required { name: String, reason: String },
-    #[error("\"{0}\" is no variable; write $$ where a dollar sign is meant")]
-    Malformed(String),
+    /// Without its text, which may be a part of a password.
+    #[error("a dollar sign here begins no variable; write $$ where one is meant")]
+    Malformed,
     #[error("variables are nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
@@ -56,15 +57,13 @@ fn replace(
             into.text.push('$');
             rest = after;
         } else if let Some(inner) = behind.strip_prefix('{') {
-            let malformed = || InterpolateError::Malformed(format!("${{{inner}"));
-            let end = closing_brace(inner).ok_or_else(malformed)?;
+            let end = closing_brace(inner).ok_or(InterpolateError::Malformed)?;
             braced(&inner[..end], lookup, into, depth)?;
             rest = &inner[end + 1..];
         } else {
             let length = name_length(behind);
             if length == 0 {
-                let shown: String = behind.chars().take(10).collect();
-                return Err(InterpolateError::Malformed(format!("${shown}")));
+                return Err(InterpolateError::Malformed);
             }
             let (name, after) = behind.split_at(length);
             plain(name, lookup, into);
@@ -89,9 +88,8 @@ fn braced(
     depth: usize,
 ) -> Result<(), InterpolateError> {
     let (name, operation) = inner.split_at(name_length(inner));
-    let malformed = || Err(InterpolateError::Malformed(format!("${{{inner}}}")));
     if name.is_empty() {
-        return malformed();
+        return Err(InterpolateError::Malformed);
     }
     let value = lookup(name);
     let (operation, value_or_empty) = match operation.strip_prefix(':') {
@@ -109,7 +107,7 @@ fn braced(
             replace(chars.as_str(), lookup, &mut reason, depth + 1)?;
             return Err(InterpolateError::Required { name: name.to_owned(), reason: reason.text });
         }
-        _ => return malformed(),
+        _ => return Err(InterpolateError::Malformed),
     }
     Ok(())
 }
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_no_variable_is_an_error() {
         for wrong in ["cost $5", "${", "${SET", "${}", "${SET!}", "$"] {
-            assert!(matches!(interpolate(wrong, &lookup), Err(InterpolateError::Malformed(_))), "{wrong}");
+            assert!(matches!(interpolate(wrong, &lookup), Err(InterpolateError::Malformed)), "{wrong}");
         }
     }
 }
