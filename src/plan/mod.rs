@@ -1,5 +1,6 @@
 //! From a valid request and a service to the exact commands and cases. Pure.
 
+mod command_place;
 pub mod command_splice;
 pub mod command_text;
 pub mod flag_map;
