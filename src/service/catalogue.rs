@@ -326,16 +326,19 @@ fn complete(service: &mut Service, listed: ListedService, path: &Path) {
 }
 
 fn only_listed(listed: ListedService, path: &Path) -> Service {
+    let kind = kind_of(listed.template_type.as_deref(), "", &[]);
+    // As LLM-Dock's templates have them.
+    let container = if kind == ServiceKind::Vllm { 8000 } else { 8080 };
     let env = listed.env.into_iter().collect();
     let mut service = Service {
-        kind: kind_of(listed.template_type.as_deref(), "", &[]),
+        kind,
         name: listed.name,
         container: ContainerSpec::default(),
         secrets: env_secrets(&env),
         env,
         entrypoint: Vec::new(),
         command: Vec::new(),
-        ports: listed.port.map(|host| Port { host, container: 8080 }).into_iter().collect(),
+        ports: listed.port.map(|host| Port { host, container }).into_iter().collect(),
         model: listed.model,
         flags: Vec::new(),
         origin: Origin {

@@ -123,3 +123,31 @@ fn a_launcher_before_the_server_keeps_its_flags_to_itself() {
     let service = catalogue.get("s").unwrap();
     assert_eq!((service.kind, flags(service)), (ServiceKind::LlamaCpp, vec![("-b", "64")]));
 }
+
+#[test]
+fn a_runs_params_applied_to_both_files_are_what_the_service_then_has() {
+    use crate::plan::flag_map::{from_server, to_server};
+    use crate::plan::service_edit::{FlagChange, edit_compose};
+    use crate::plan::services_json_edit::edit_services_json;
+
+    let directory = tempfile::tempdir().unwrap();
+    let compose = directory.path().join("docker-compose.yml");
+    let json = directory.path().join("services.json");
+    let params = [("-p", "512"), ("-b", "4096"), ("-fa", "off"), ("-nkvo", "0"), ("-ts", "3/1"), ("-r", "5")];
+    let changes: Vec<_> = params
+        .iter()
+        .filter_map(|(name, value)| FlagChange::from_translation(&to_server(name, value)))
+        .collect();
+    let read = |name: &str| std::fs::read_to_string(fixture("llm-dock").join(name)).unwrap();
+    let edited = edit_compose(&read("docker-compose.yml"), "llamacpp-qwen3", &changes).unwrap();
+    std::fs::write(&compose, edited.new_text).unwrap();
+    let listed = edit_services_json(&read("services.json"), "llamacpp-qwen3", &changes).unwrap();
+    assert_eq!(listed.changes, edited.changes);
+    std::fs::write(&json, listed.new_text).unwrap();
+
+    let catalogue = Catalogue::load(&[compose], &[json], &Environment::new());
+    let service = catalogue.get("llamacpp-qwen3").unwrap();
+    let (bench, _) = from_server(&service.flags);
+    let expected = [("-ngl", "99"), ("-fa", "off"), ("-b", "4096"), ("-ts", "3/1")];
+    assert_eq!(bench, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
