@@ -10,5 +10,6 @@ pub mod executor;
 pub mod plan;
 pub mod request;
 pub mod run;
+pub mod service;
 pub mod settings;
 pub mod store;

@@ -1,5 +1,13 @@
 //! From a valid request and a service to the exact commands and cases. Pure.
 
+mod command_place;
+pub mod command_splice;
+pub mod command_text;
 pub mod flag_map;
 pub mod llama_bench_command;
+pub mod server_flags;
 pub mod service;
+pub mod service_edit;
+pub mod services_json_edit;
+pub mod shell_words;
+pub mod text_diff;
