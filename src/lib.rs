@@ -5,6 +5,7 @@
 //! `controller` and `cli` wire them together.
 
 pub mod executor;
+pub mod files;
 pub mod plan;
 pub mod request;
 pub mod run;
