@@ -6,6 +6,7 @@
 
 pub mod executor;
 pub mod files;
+pub mod intake;
 pub mod plan;
 pub mod request;
 pub mod run;
