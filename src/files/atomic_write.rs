@@ -77,8 +77,7 @@ pub fn replace_through_link(path: &Path, bytes: &[u8]) -> Result<(), FileError> 
         return Err(FileError::NotRegular { path: real });
     }
     let (directory, name) = open_parent(&real)?;
-    let permissions =
-        Permissions { mode: found.mode() & 0o7777, owner: Some((found.uid(), found.gid())) };
+    let permissions = Permissions { mode: found.mode() & 0o7777, owner: Some((found.uid(), found.gid())) };
     write_and_rename(&real, &directory, name, bytes, permissions)
 }
 
@@ -107,10 +106,11 @@ fn write_and_rename(
     bytes: &[u8],
     permissions: Permissions,
 ) -> Result<(), FileError> {
-    let (temporary, file) =
-        create_temporary(directory).map_err(|e| FileError::io(path, "create a temporary file beside it", e))?;
+    let (temporary, file) = create_temporary(directory)
+        .map_err(|e| FileError::io(path, "create a temporary file beside it", e))?;
     let written = fill(file, bytes, permissions).and_then(|()| {
-        fs::renameat(directory, &temporary, directory, name).map_err(|e| ("put the new content in place", e.into()))
+        fs::renameat(directory, &temporary, directory, name)
+            .map_err(|e| ("put the new content in place", e.into()))
     });
     if let Err((doing, error)) = written {
         // Best effort: the write's error is what the caller needs to hear.
@@ -150,7 +150,8 @@ fn fill(mut file: File, bytes: &[u8], permissions: Permissions) -> Result<(), (&
         }
     }
     // After the owner, because changing that clears set-id bits; explicit, because of the umask.
-    fs::fchmod(&file, Mode::from_raw_mode(permissions.mode)).map_err(|e| ("set the permissions", e.into()))?;
+    fs::fchmod(&file, Mode::from_raw_mode(permissions.mode))
+        .map_err(|e| ("set the permissions", e.into()))?;
     file.sync_all().map_err(|e| ("make the new content durable", e))
 }
 

@@ -213,12 +213,13 @@ mod tests {
                 Refusal::Errno(_) => "other",
                 Refusal::Kind(kind) => kind,
             });
-        let by_kernel = open_regular(root, relative, 1000).map(|file| file.bytes).map_err(|error| match error {
-            BeneathError::Escapes { .. } => "escapes",
-            BeneathError::Missing { .. } => "missing",
-            BeneathError::NotRegular { kind, .. } => kind,
-            BeneathError::TooLarge { .. } | BeneathError::Io { .. } => "other",
-        });
+        let by_kernel =
+            open_regular(root, relative, 1000).map(|file| file.bytes).map_err(|error| match error {
+                BeneathError::Escapes { .. } => "escapes",
+                BeneathError::Missing { .. } => "missing",
+                BeneathError::NotRegular { kind, .. } => kind,
+                BeneathError::TooLarge { .. } | BeneathError::Io { .. } => "other",
+            });
         [by_kernel, by_walking]
     }
 

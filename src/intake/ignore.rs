@@ -75,9 +75,22 @@ mod tests {
     #[test]
     fn hidden_files_status_files_and_litter_are_not() {
         for path in [
-            ".a.yaml", ".git/a.yaml", "a/.hidden/b.yaml", "..data/a.yaml", "a.status.yaml", "a.status.yml", "4913",
-            "a.yaml~", ".a.yaml.swp", ".#a.yaml", "#a.yaml#", "a.yaml___jb_tmp___", "a.yaml___jb_old___",
-            "a.yaml.backup", "README.md", "",
+            ".a.yaml",
+            ".git/a.yaml",
+            "a/.hidden/b.yaml",
+            "..data/a.yaml",
+            "a.status.yaml",
+            "a.status.yml",
+            "4913",
+            "a.yaml~",
+            ".a.yaml.swp",
+            ".#a.yaml",
+            "#a.yaml#",
+            "a.yaml___jb_tmp___",
+            "a.yaml___jb_old___",
+            "a.yaml.backup",
+            "README.md",
+            "",
         ] {
             assert_eq!(classify(Path::new(path)), Candidate::Ignored, "{path}");
         }

@@ -120,7 +120,7 @@ impl Walk<'_> {
                 }
             } else if self.wanted(&below) {
                 match entry.metadata() {
-                    Ok(found) => drop(self.listing.files.insert(below, Stat::from(&found))),
+                    Ok(found) => self.add(below, &found),
                     Err(error) => self.failed(below, &error),
                 }
             }
@@ -133,17 +133,22 @@ impl Walk<'_> {
         let inside = full.canonicalize().is_ok_and(|real| real.starts_with(&self.real_root));
         match std::fs::metadata(&full) {
             Ok(found) if inside && found.is_dir() => self.linked.push_back((path, found, depth + 1)),
-            Ok(found) if inside && self.wanted(&path) => drop(self.listing.files.insert(path, Stat::from(&found))),
+            Ok(found) if inside && self.wanted(&path) => self.add(path, &found),
+
             Ok(_) if inside => {}
             // Leads outside or nowhere: listed with the link's own stat; reading it says why not.
             Ok(_) | Err(_) => {
                 if self.wanted(&path)
                     && let Ok(found) = std::fs::symlink_metadata(&full)
                 {
-                    self.listing.files.insert(path, Stat::from(&found));
+                    self.add(path, &found);
                 }
             }
         }
+    }
+
+    fn add(&mut self, path: PathBuf, found: &Metadata) {
+        self.listing.files.insert(path, Stat::from(found));
     }
 
     fn wanted(&mut self, path: &Path) -> bool {

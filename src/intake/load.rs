@@ -88,9 +88,10 @@ fn is_dangling_link(root: &Path, relative: &Path) -> bool {
 
 fn problem_of(error: &BeneathError) -> Diagnostic {
     let (message, hint) = match error {
-        BeneathError::Escapes { .. } => {
-            ("the file is a link that leads outside of the watched directory".to_owned(), "copy the file here instead")
-        }
+        BeneathError::Escapes { .. } => (
+            "the file is a link that leads outside of the watched directory".to_owned(),
+            "copy the file here instead",
+        ),
         BeneathError::NotRegular { kind, .. } => {
             (format!("this is {kind}, not a regular file"), "put a YAML file here or rename this")
         }

@@ -7,6 +7,9 @@
 pub mod ignore;
 pub mod listing;
 pub mod load;
+pub mod root_health;
 pub mod settle;
+pub mod source_file;
+pub mod source_map;
 pub mod watch;
 pub mod watcher_task;

@@ -139,8 +139,12 @@ impl Settler {
     /// is not among them: its content is about to change.
     pub fn became_startable(&mut self, now: u64) -> Vec<PathBuf> {
         let is_ready = |path: &PathBuf, at: &u64| *at <= now && !self.pending.contains_key(path);
-        let ready: Vec<PathBuf> =
-            self.unclosed.iter().filter(|(path, at)| is_ready(path, at)).map(|(path, _)| path.clone()).collect();
+        let ready: Vec<PathBuf> = self
+            .unclosed
+            .iter()
+            .filter(|(path, at)| is_ready(path, at))
+            .map(|(path, _)| path.clone())
+            .collect();
         for path in &ready {
             self.unclosed.remove(path);
         }
@@ -156,7 +160,8 @@ impl Settler {
     /// When something is due next.
     pub fn next_wakeup(&self) -> Option<u64> {
         let reads = self.pending.values().map(|pending| pending.due);
-        let starts = self.unclosed.iter().filter(|(path, _)| !self.pending.contains_key(*path)).map(|(_, at)| *at);
+        let starts =
+            self.unclosed.iter().filter(|(path, _)| !self.pending.contains_key(*path)).map(|(_, at)| *at);
         reads.chain(starts).min()
     }
 }
@@ -172,7 +177,11 @@ mod tests {
     }
 
     /// Runs the settler from `from` to `until`, answering every due path; the time of acceptance.
-    fn accepted(settler: &mut Settler, until: u64, mut stat_at: impl FnMut(u64) -> Option<Stat>) -> Option<u64> {
+    fn accepted(
+        settler: &mut Settler,
+        until: u64,
+        mut stat_at: impl FnMut(u64) -> Option<Stat>,
+    ) -> Option<u64> {
         while let Some(now) = settler.next_wakeup().filter(|now| *now <= until) {
             settler.became_startable(now);
             for path in settler.due(now) {

@@ -34,6 +34,14 @@ pub enum WatchState {
     },
 }
 
+/// How changes are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchMode {
+    Inotify,
+    /// By listing often, for file systems that tell nothing (NFS, some mounts in containers).
+    Polling,
+}
+
 /// The receiving end of the hints.
 #[derive(Debug)]
 pub struct Hints {
@@ -89,7 +97,7 @@ struct Watched {
 }
 
 /// Starts watching. `capacity` bounds the hints that wait.
-pub fn start(root: &Path, capacity: usize) -> (Watches, Hints) {
+pub fn start(root: &Path, mode: WatchMode, capacity: usize) -> (Watches, Hints) {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let (sender, channel) = mpsc::channel(capacity.max(1));
     let overflow = Arc::new(Overflow::default());
@@ -103,9 +111,14 @@ pub fn start(root: &Path, capacity: usize) -> (Watches, Hints) {
             }
         }
     };
-    let mut watches =
-        Watches { root, watcher: None, watched: BTreeMap::new(), state: WatchState::Watching };
-    match RecommendedWatcher::new(handler, Config::default()) {
+    let mut watches = Watches { root, watcher: None, watched: BTreeMap::new(), state: WatchState::Watching };
+    let watcher = match mode {
+        WatchMode::Inotify => RecommendedWatcher::new(handler, Config::default()).map_err(|e| degraded(&e)),
+        WatchMode::Polling => Err(WatchState::Degraded {
+            reason: "changes are looked for once a second, as configured".to_owned(),
+        }),
+    };
+    match watcher {
         Ok(mut watcher) => {
             if let Some(parent) = watches.root.parent() {
                 // Only to notice sooner that the root is renamed or replaced: the listing does too.
@@ -113,7 +126,7 @@ pub fn start(root: &Path, capacity: usize) -> (Watches, Hints) {
             }
             watches.watcher = Some(watcher);
         }
-        Err(error) => watches.state = degraded(&error),
+        Err(state) => watches.state = state,
     }
     (watches, hints)
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::listing::{self, Listing, RootState};
 use super::load::{self, ContentHash, Loaded, LoadedFile};
 use super::settle::{Settled, Settler, Startable, Touch};
-use super::watch::{self, Hint, Hints, WatchState, Watches};
+use super::watch::{self, Hint, Hints, WatchMode, WatchState, Watches};
 use crate::files::stat::Stat;
 
 /// Rounds of listing until no new directory turns up; more are left to the next relist.
@@ -28,6 +28,7 @@ const BATCH: usize = 256;
 #[derive(Debug, Clone)]
 pub struct IntakeOptions {
     pub root: PathBuf,
+    pub mode: WatchMode,
     /// Between two listings where watching works.
     pub relist: Duration,
     /// Between two listings while the root or the watches are degraded.
@@ -44,6 +45,7 @@ impl IntakeOptions {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
+            mode: WatchMode::Inotify,
             relist: Duration::from_secs(20),
             poll: Duration::from_secs(1),
             confirm: Duration::from_secs(1),
@@ -85,8 +87,8 @@ struct Ended;
 
 async fn run(options: IntakeOptions, events: mpsc::Sender<IntakeEvent>) -> Result<(), Ended> {
     let root = options.root.clone();
-    let capacity = options.hint_capacity;
-    let (watches, mut hints) = blocking(move || watch::start(&root, capacity)).await?;
+    let (mode, capacity) = (options.mode, options.hint_capacity);
+    let (watches, mut hints) = blocking(move || watch::start(&root, mode, capacity)).await?;
     let mut task = Task {
         watches: Some(watches),
         watch_state: WatchState::Watching,
