@@ -12,8 +12,8 @@ pub struct Stat {
     pub ino: u64,
     pub size: u64,
     /// Nanoseconds since 1970, as the file system keeps it.
-    pub mtime_ns: i128,
-    pub ctime_ns: i128,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
 }
 
 impl From<&std::fs::Metadata> for Stat {
@@ -28,6 +28,6 @@ impl From<&std::fs::Metadata> for Stat {
     }
 }
 
-fn nanoseconds(seconds: i64, rest: i64) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }

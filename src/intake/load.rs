@@ -22,7 +22,7 @@ pub type ContentHash = [u8; 32];
 /// What became of reading a path.
 #[derive(Debug, Clone)]
 pub enum Loaded {
-    File(LoadedFile),
+    File(Box<LoadedFile>),
     /// Nothing lies there (any more).
     Gone,
 }
@@ -53,17 +53,17 @@ pub fn load(root: &Path, relative: &Path) -> Loaded {
     let read = match beneath::open_regular(root, relative, MAX_BYTES) {
         Ok(read) => read,
         Err(BeneathError::Missing { .. }) if !is_dangling_link(root, relative) => return Loaded::Gone,
-        Err(error) => return Loaded::File(unreadable(relative, None, None, problem_of(&error))),
+        Err(error) => return Loaded::File(Box::new(unreadable(relative, None, None, problem_of(&error)))),
     };
     let content_hash = Sha256::digest(&read.bytes).into();
     let stat = Some(read.stat);
-    Loaded::File(match text_of(read.bytes) {
+    Loaded::File(Box::new(match text_of(read.bytes) {
         Err(problem) => unreadable(relative, stat, Some(content_hash), problem),
         Ok(text) => {
             let content = Content::Documents(tree::parse(&text));
             LoadedFile { relative: relative.to_owned(), stat, source: text.into(), content_hash, content }
         }
-    })
+    }))
 }
 
 fn unreadable(
@@ -135,7 +135,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a.yaml"), bytes).unwrap();
         match load(root.path(), Path::new("a.yaml")) {
-            Loaded::File(file) => file,
+            Loaded::File(file) => *file,
             Loaded::Gone => panic!("gone"),
         }
     }

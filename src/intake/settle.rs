@@ -90,8 +90,8 @@ impl Settler {
     }
 
     /// On start-up, with the wall clock: a file that was written just now may still be written.
-    pub fn found_at_start(&mut self, path: &Path, stat: &Stat, now: u64, wall_ns: i128) {
-        let age_ms = u64::try_from((wall_ns - stat.mtime_ns) / 1_000_000).unwrap_or(0);
+    pub fn found_at_start(&mut self, path: &Path, stat: &Stat, now: u64, wall_ns: i64) {
+        let age_ms = u64::try_from(wall_ns.saturating_sub(stat.mtime_ns) / 1_000_000).unwrap_or(0);
         if age_ms < UNCLOSED_MS {
             self.unclosed.insert(path.to_owned(), now + UNCLOSED_MS - age_ms);
         }

@@ -295,3 +295,38 @@ fn hint_for(path: &Path, relative: &Path, touch: Touch) -> Option<Hint> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::Flag;
+
+    use super::*;
+
+    #[test]
+    fn used_up_watches_are_said_with_the_setting_to_raise() {
+        let WatchState::Degraded { reason } = degraded(&notify::Error::new(ErrorKind::MaxFilesWatch)) else {
+            panic!("not degraded");
+        };
+        assert!(reason.contains("fs.inotify.max_user_watches"), "{reason}");
+    }
+
+    #[test]
+    fn an_overflow_and_an_error_ask_for_a_listing() {
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(hints_of(Path::new("/r"), Ok(overflow)), [Hint::Rescan]);
+        assert_eq!(hints_of(Path::new("/r"), Err(notify::Error::generic("x"))), [Hint::Rescan]);
+    }
+
+    #[test]
+    fn reads_status_files_and_litter_say_nothing() {
+        let hints = |kind, path: &str| hints_of(Path::new("/r"), Ok(Event::new(kind).add_path(path.into())));
+        let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let moved_in = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        assert_eq!(hints(open, "/r/a.yaml"), []);
+        assert_eq!(hints(EventKind::Access(AccessKind::Close(AccessMode::Read)), "/r/a.yaml"), []);
+        assert_eq!(hints(moved_in, "/r/a.status.yaml"), []);
+        assert_eq!(hints(moved_in, "/r/a.yaml~"), []);
+        assert_eq!(hints(moved_in, "/elsewhere/a.yaml"), []);
+        assert_eq!(hints(moved_in, "/r/d/a.yaml"), [Hint::Touched("d/a.yaml".into(), Touch::MovedIn)]);
+    }
+}

@@ -229,7 +229,7 @@ impl Task {
     async fn load_everything(&mut self, listing: &Listing) -> Result<(), Ended> {
         let now = self.now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let wall = i128::try_from(wall).unwrap_or(i128::MAX);
+        let wall = i64::try_from(wall).unwrap_or(i64::MAX);
         let mut paths = Vec::with_capacity(listing.files.len());
         for (path, stat) in &listing.files {
             self.settler.found_at_start(path, stat, now, wall);
@@ -286,7 +286,7 @@ impl Task {
             }
             match loaded {
                 Loaded::Gone => self.tell_gone(path).await?,
-                Loaded::File(file) => self.tell_file(file, stat).await?,
+                Loaded::File(file) => self.tell_file(*file, stat).await?,
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use benchlet::files::atomic_write::replace;
 use benchlet::intake::listing::RootState;
 use benchlet::intake::load::Content;
 use benchlet::intake::source_map::{Change, SourceMap};
@@ -425,4 +426,49 @@ async fn files_moved_and_deleted_reach_the_map_as_moves_and_deletions() {
     let vanished = Change::Vanished { name: "delete".into(), path: "delete.yaml".into() };
     assert!(changes.contains(&vanished), "{changes:?}");
     assert_eq!(map.names().collect::<Vec<_>>(), ["keep", "move"]);
+}
+
+#[tokio::test]
+async fn our_own_status_files_are_no_news() {
+    let quiet = |options: &mut IntakeOptions| {
+        options.relist = Duration::from_secs(3600);
+        options.confirm = Duration::from_secs(3600);
+    };
+    let mut rig = Rig::start(|root| fs::write(root.join("x.yaml"), "kind: A").unwrap(), quiet).await;
+    for text in ["one", "two"] {
+        replace(&rig.root.join("x.status.yaml"), text.as_bytes(), 0o644).unwrap();
+    }
+    // Reading is no news either.
+    fs::read(rig.root.join("x.yaml")).unwrap();
+    // That nothing happens for this long is the subject.
+    let news = tokio::time::timeout(Duration::from_millis(600), rig.events.recv()).await;
+    assert!(news.is_err(), "{news:?}");
+}
+
+#[tokio::test]
+async fn a_file_written_just_before_the_start_waits_and_an_old_one_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let now = std::time::SystemTime::now();
+    // "Just before" lies in the future here, so that a slow machine does not let it grow old.
+    let minute = Duration::from_secs(60);
+    for (name, written) in [("fresh.yaml", now + minute), ("old.yaml", now - minute)] {
+        let file = fs::File::create(home.path().join(name)).unwrap();
+        file.set_modified(written).unwrap();
+    }
+    let began = Instant::now();
+    let (mut events, _task) = watcher_task::spawn(IntakeOptions::new(home.path()));
+    let mut startable = Vec::new();
+    while startable.len() < 2 {
+        match tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap() {
+            IntakeEvent::FileChanged { file, startable: true } => startable.push(file.relative),
+            IntakeEvent::Startable(path) => startable.push(path),
+            IntakeEvent::FileChanged { startable: false, .. }
+            | IntakeEvent::Gone(_)
+            | IntakeEvent::Listing(_)
+            | IntakeEvent::Root(_)
+            | IntakeEvent::Watch(_) => {}
+        }
+    }
+    assert_eq!(startable, [PathBuf::from("old.yaml"), PathBuf::from("fresh.yaml")]);
+    assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
 }
