@@ -4,6 +4,10 @@
 //! Owns conflicts (the incumbent keeps a name) and absence (two complete listings, none of them
 //! while git works or the root is degraded). Must not take what cannot be read for what is absent.
 
+mod absence;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +16,6 @@ use super::load::{ContentHash, LoadedFile};
 use super::root_health::RootHealth;
 use super::source_file::{DocumentState, FileProblem, Presence, SourceDocument, SourceFile};
 use super::watcher_task::IntakeEvent;
-
-/// Complete listings that must agree on an absence.
-const LISTINGS_TO_VANISH: u8 = 2;
 
 /// What became different for the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,105 +283,6 @@ impl SourceMap {
             changes.push(Change::FileProblem { path: path.to_owned() });
         }
     }
-
-    fn lost(&self, listing: &Listing) -> BTreeSet<String> {
-        let held = self.held.iter().map(|(name, held)| (name, Some(&held.path)));
-        let unseen = self.unseen.keys().map(|name| (name, self.recorded.get(name)));
-        held.chain(unseen)
-            .filter(|(_, path)| path.is_none_or(|path| is_absent(path, listing)))
-            .map(|(name, _)| name.clone())
-            .collect()
-    }
-
-    fn count_absences(&mut self, listing: &Listing, changes: &mut Vec<Change>) {
-        let mut vanished = Vec::new();
-        let mut shortened = Vec::new();
-        for (path, file) in &mut self.files {
-            match &mut file.presence {
-                Presence::Missing { listings } if !is_absent(path, listing) => *listings = 0,
-                Presence::Missing { listings } => {
-                    *listings += 1;
-                    if *listings >= LISTINGS_TO_VANISH {
-                        vanished.push(path.clone());
-                    }
-                }
-                Presence::Present if is_absent(path, listing) => {
-                    file.presence = Presence::Missing { listings: 1 };
-                }
-                Presence::Present => {
-                    // A file that is still being written may yet get its last documents back.
-                    if file.startable && count_missing_documents(file) {
-                        shortened.push(path.clone());
-                    }
-                }
-            }
-        }
-        for path in vanished {
-            let names = names_of(self.files.remove(&path).as_ref());
-            if let Some(sharing) = self.stems.get_mut(&stem_of(&path)) {
-                sharing.retain(|other| *other != path);
-            }
-            self.reported.remove(&path);
-            self.drop_claims(&path, &names);
-            changes.extend(self.changed(&path, names));
-        }
-        for path in shortened {
-            let Some(file) = self.files.get_mut(&path) else {
-                continue;
-            };
-            let before = names_of(Some(file));
-            file.documents
-                .retain(|document| document.state != DocumentState::Missing { listings: LISTINGS_TO_VANISH });
-            let names = &before - &names_of(Some(file));
-            self.drop_claims(&path, &names);
-            changes.extend(self.changed(&path, names));
-        }
-        self.count_unseen(listing, changes);
-    }
-
-    fn drop_claims(&mut self, path: &Path, names: &BTreeSet<String>) {
-        for name in names {
-            if let Some(claimants) = self.claims.get_mut(name) {
-                claimants.retain(|other| other != path);
-                if claimants.is_empty() {
-                    self.claims.remove(name);
-                }
-            }
-        }
-    }
-
-    fn count_unseen(&mut self, listing: &Listing, changes: &mut Vec<Change>) {
-        let Self { unseen, recorded, files, .. } = self;
-        unseen.retain(|name, listings| {
-            let path = recorded.get(name).cloned().unwrap_or_default();
-            // It may be the document that cannot be read.
-            let may_be_there = match files.get(&path) {
-                Some(file) => !file.is_whole(),
-                None => !is_absent(&path, listing),
-            };
-            if may_be_there {
-                return true;
-            }
-            *listings += 1;
-            if *listings < LISTINGS_TO_VANISH {
-                return true;
-            }
-            changes.push(Change::Vanished { name: name.clone(), path });
-            false
-        });
-    }
-}
-
-/// Counts a listing for each document that is missing from its file; whether one is gone for good.
-fn count_missing_documents(file: &mut SourceFile) -> bool {
-    let mut gone = false;
-    for document in &mut file.documents {
-        if let DocumentState::Missing { listings } = &mut document.state {
-            *listings += 1;
-            gone |= *listings >= LISTINGS_TO_VANISH;
-        }
-    }
-    gone
 }
 
 fn tell(name: &str, before: Option<Held>, now: Option<Held>, changes: &mut Vec<Change>) {
@@ -403,10 +305,6 @@ fn tell(name: &str, before: Option<Held>, now: Option<Held>, changes: &mut Vec<C
     }
 }
 
-fn is_absent(path: &Path, listing: &Listing) -> bool {
-    !listing.files.contains_key(path) && !listing.unread.iter().any(|unread| path.starts_with(unread))
-}
-
 fn names_of(file: Option<&SourceFile>) -> BTreeSet<String> {
     file.into_iter().flat_map(|file| &file.documents).map(|document| document.name.clone()).collect()
 }
@@ -420,6 +318,3 @@ fn join(paths: &mut Vec<PathBuf>, path: &Path) {
         paths.push(path.to_owned());
     }
 }
-
-#[cfg(test)]
-mod tests;
