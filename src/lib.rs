@@ -7,6 +7,8 @@
 pub mod collect;
 pub mod decide;
 pub mod executor;
+pub mod files;
+pub mod intake;
 pub mod plan;
 pub mod request;
 pub mod run;
