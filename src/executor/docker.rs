@@ -22,7 +22,7 @@ use super::docker_container::{self as mapping, Flavour, GRACE_SECONDS, LABEL_INS
 use super::docker_logs::{self, Copied, Until};
 use super::process::blocking;
 use super::{Executor, ExecutorError, Found, OUTPUT_LIMIT, spool};
-use crate::run::step::{TaskId, TaskSpec, TaskState};
+use crate::run::step::{Exit, ExitCause, TaskId, TaskSpec, TaskState};
 
 /// The oldest API that this was tried against: Docker 20.10.
 const MINIMUM_API: (u32, u32) = (1, 41);
@@ -146,9 +146,26 @@ impl DockerExecutor {
 
     async fn look(&self, id: &TaskId, spool: &Path) -> TaskState {
         match self.own(id).await {
-            Ok(Some(container)) => mapping::state(&container, spool::is_too_large(spool)),
+            Ok(Some(container)) => self.verdict(id, &container, spool::is_too_large(spool)).await,
             Ok(None) => TaskState::Absent,
             Err(error) => TaskState::Unknown { reason: error.to_string() },
+        }
+    }
+
+    /// The state of a container, told from that of the init in it: where an init is process 1, the
+    /// daemon has started what it was asked to, and only the init knows that the program is missing.
+    async fn verdict(&self, id: &TaskId, container: &ContainerInspectResponse, cut: bool) -> TaskState {
+        match mapping::state(container, cut) {
+            TaskState::Exited(exit) if matches!(exit.cause, ExitCause::Code(126 | 127)) => {
+                match docker_logs::init_failure(&self.docker, &id.name()).await {
+                    Ok(Some(words)) => {
+                        TaskState::Exited(Exit { cause: ExitCause::NotStarted(words), ..exit })
+                    }
+                    Ok(None) => TaskState::Exited(exit),
+                    Err(error) => TaskState::Unknown { reason: error.to_string() },
+                }
+            }
+            state => state,
         }
     }
 
@@ -330,7 +347,7 @@ impl DockerExecutor {
                 Some(ContainerSummaryStateEnum::RUNNING) => TaskState::Running,
                 // Only inspect knows how it ended.
                 Some(_) | None => match self.own(&id).await? {
-                    Some(container) => mapping::state(&container, false),
+                    Some(container) => self.verdict(&id, &container, false).await,
                     None => continue,
                 },
             };

@@ -12,6 +12,7 @@ use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use super::docker::{ASK_LIMIT, failure};
 use super::process::blocking;
 use super::spool;
 use super::{ExecutorError, STDERR, STDOUT};
@@ -106,7 +107,7 @@ pub async fn copy(
         };
         let Some(batch) = batch else { break };
         let mut pieces = Vec::new();
-        let mut failure = None;
+        let mut broken = None;
         for output in batch {
             match output {
                 Ok(LogOutput::StdErr { message }) => {
@@ -118,7 +119,7 @@ pub async fn copy(
                 }
                 Ok(LogOutput::StdIn { .. }) => {}
                 Err(error) => {
-                    failure = Some(error);
+                    broken = Some(error);
                     break;
                 }
             }
@@ -130,11 +131,36 @@ pub async fn copy(
                 .await?;
             return Ok(Copied::TooLarge);
         }
-        if let Some(error) = failure {
-            return Err(super::docker::failure(&format!("the log of {name}"), error));
+        if let Some(error) = broken {
+            return Err(failure(&format!("the log of {name}"), error));
         }
     }
     Ok(Copied::ToItsEnd)
+}
+
+/// What the init in the container says of a program that it could not start: Docker's is tini,
+/// Podman's catatonit. `None` where the program itself ended with such a code.
+pub async fn init_failure(docker: &Docker, name: &str) -> Result<Option<String>, ExecutorError> {
+    let options = LogsOptions { stderr: true, tail: "5".to_owned(), ..Default::default() };
+    let mut log = docker.logs(name, Some(options));
+    let mut text = Vec::new();
+    loop {
+        match timeout(ASK_LIMIT, log.next()).await {
+            Ok(Some(Ok(output))) => text.extend_from_slice(&output.into_bytes()),
+            Ok(Some(Err(error))) => return Err(failure(&format!("the log of {name}"), error)),
+            Ok(None) => return Ok(failure_of_init(&String::from_utf8_lossy(&text))),
+            Err(_) => return Err(ExecutorError::Unreachable(format!("the log of {name} does not end"))),
+        }
+    }
+}
+
+fn failure_of_init(stderr: &str) -> Option<String> {
+    let said = |line: &&str| {
+        (line.starts_with("[FATAL tini") && line.contains("] exec ")) || line.contains("(catatonit")
+    };
+    let line = stderr.lines().find(said)?;
+    let words = line.split_once("] ").map_or(line, |(_, words)| words);
+    Some(format!("{words}; does the image have this program?"))
 }
 
 /// Adds new bytes to the pieces to write, to the last one where they follow it.
@@ -180,6 +206,16 @@ mod tests {
         assert_eq!(place.take(b"abcdef", 4), Some((0, &b"abcd"[..])));
         assert_eq!(place.take(b"gh", 4), None);
         assert_eq!(place.seen, 8);
+    }
+
+    #[test]
+    fn an_init_that_finds_no_program_is_told_from_a_program_that_says_so() {
+        let tini = "[FATAL tini (7)] exec no-such failed: No such file or directory\n";
+        assert_eq!(
+            failure_of_init(tini).unwrap(),
+            "exec no-such failed: No such file or directory; does the image have this program?"
+        );
+        assert_eq!(failure_of_init("sh: 1: no-such: not found\n"), None);
     }
 
     #[test]

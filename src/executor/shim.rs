@@ -347,7 +347,7 @@ async fn record(spool: &Path, cause: ExitCause) -> Result<(), ExecutorError> {
     loop {
         match spool::write(spool, spool::EXIT, &exit) {
             Ok(()) => return Ok(()),
-            Err(error) if tries >= 60 => return Err(error),
+            Err(error) if tries >= 60 || !spool.exists() => return Err(error),
             Err(_) => tries += 1,
         }
         sleep(Duration::from_secs(1)).await;
