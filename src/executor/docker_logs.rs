@@ -12,7 +12,7 @@ use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::docker::{ASK_LIMIT, failure};
+use super::docker_connection::{ASK_LIMIT, failure};
 use super::process::blocking;
 use super::spool;
 use super::{ExecutorError, STDERR, STDOUT};

@@ -13,7 +13,7 @@ use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::docker::{ASK_LIMIT, ask, failure};
+use super::docker_connection::{ASK_LIMIT, ask, failure};
 use super::{DockerExecutor, ExecutorError};
 
 /// How long a pull may be silent: a registry that stalls, or a layer of many gigabytes on a slow disk.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{ListContainersOptions, StartContainerOptions};
 
-use super::docker::{ASK_LIMIT, CHANGE_LIMIT, ask};
+use super::docker_connection::{ASK_LIMIT, CHANGE_LIMIT, ask};
 use super::docker_container::{gpu_request, labels_of};
 use super::{DockerExecutor, ExecutorError};
 use crate::run::step::GpuRequest;

@@ -3,6 +3,7 @@
 //! decides nothing; `decide` does.
 
 pub mod docker;
+mod docker_connection;
 mod docker_container;
 mod docker_logs;
 mod docker_pull;

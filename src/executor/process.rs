@@ -2,6 +2,7 @@
 //! (`shim.rs`) that outlives the controller. This side writes the order, spawns the shim, and reads
 //! from the spool folder what became of it. It waits for no child and decides nothing.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -150,17 +151,18 @@ impl ProcessExecutor {
             if spool::exists(&folder, spool::SHIM) {
                 kill_stragglers(&name);
             }
-            // Held while the records go, so that no late shim reads half of them.
-            let Some(_lock) = spool::lock(&folder)? else {
-                return Err(ExecutorError::Refused(format!(
-                    "{name} does not end although it was killed; try again, or look for its processes with \
-                     `ps -ef`"
-                )));
-            };
+            Ok(())
+        })
+        .await?;
+        // Held while the records go, so that no late shim reads half of them.
+        let lock = lock_patiently(id, spool).await?;
+        let folder = spool.to_owned();
+        blocking(move || {
             // The exit goes last: a removal that is cut short must not look like a lost task.
             for record in [spool::TASK, spool::SHIM, spool::EXIT, spool::LOCK] {
                 spool::delete(&folder, record)?;
             }
+            drop(lock);
             Ok(())
         })
         .await
@@ -259,6 +261,23 @@ async fn signal_shim(spool: &Path, signal: Signal) -> Result<(), ExecutorError> 
             return Ok(());
         }
         sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Takes the lock of a task that was ended. Somebody who looks at it holds it for a moment too.
+async fn lock_patiently(id: &TaskId, spool: &Path) -> Result<File, ExecutorError> {
+    let give_up = Instant::now() + Duration::from_secs(2);
+    loop {
+        if let Some(lock) = spool::lock(spool)? {
+            return Ok(lock);
+        }
+        if Instant::now() >= give_up {
+            return Err(ExecutorError::Refused(format!(
+                "{} does not end although it was killed; try again, or look for its processes with `ps -ef`",
+                id.name()
+            )));
+        }
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -396,24 +396,19 @@ async fn output_over_the_limit_ends_the_task_and_is_cut_there() {
     bench.executor.follow(&endless.id, bench.spool()).await.unwrap();
     assert_eq!(bench.exit(&endless).await.cause, ExitCause::OutputTooLarge);
     assert_eq!(bench.stdout().len(), 100_000);
-    // Also where it ended before anybody followed.
-    let spool = tempfile::tempdir().unwrap();
-    let quick = bench.shell("yes | head -c 100001");
-    bench.executor.start(&quick, spool.path()).await.unwrap();
-    assert_eq!(
-        bench.exit(&quick).await.cause,
-        ExitCause::OutputTooLarge,
-        "the other task's mark is in this spool"
-    );
-    assert!(matches!(
-        bench.executor.observe(&quick.id, spool.path()).await,
-        TaskState::Exited(Exit { cause: ExitCause::Code(0), .. })
-    ));
-    bench.executor.drain(&quick.id, spool.path()).await.unwrap();
-    assert!(matches!(
-        bench.executor.observe(&quick.id, spool.path()).await,
-        TaskState::Exited(Exit { cause: ExitCause::OutputTooLarge, .. })
-    ));
+}
+
+#[tokio::test]
+async fn output_over_the_limit_is_noticed_after_the_end_too() {
+    let Some(mut bench) = Bench::open().await else { return };
+    let limited = DockerExecutor::connect(bench.instance.clone()).await.unwrap().with_output_limit(100_000);
+    bench.executor = limited;
+    let task = bench.shell("yes | head -c 100001");
+    bench.start(&task).await;
+    assert_eq!(bench.exit(&task).await.cause, ExitCause::Code(0));
+    bench.executor.drain(&task.id, bench.spool()).await.unwrap();
+    assert_eq!(bench.exit(&task).await.cause, ExitCause::OutputTooLarge);
+    assert_eq!(bench.stdout().len(), 100_000);
 }
 
 #[tokio::test]
@@ -497,45 +492,117 @@ async fn a_daemon_that_does_not_answer_is_not_a_dead_run() {
 
 #[tokio::test]
 async fn a_daemon_that_goes_away_leaves_its_tasks_unknown() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("docker.sock");
-    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    let answer = tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut connection, _) = listener.accept().await.unwrap();
-        let mut request = [0; 1024];
-        let _ = connection.read(&mut request).await.unwrap();
-        let body = r#"{"ApiVersion":"1.41","Version":"20.10","Components":[{"Name":"Podman Engine","Version":"4"}]}"#;
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let daemon = ScriptedDaemon::answering(|path| {
+        (path == "/version").then(|| {
+            Answer::json(r#"{"ApiVersion":"1.41","Version":"4","Components":[{"Name":"Podman Engine","Version":"4"}]}"#)
+        })
     });
-    let executor = DockerExecutor::connect_to(&format!("unix://{}", socket.display()), "x").await.unwrap();
-    answer.await.unwrap();
+    let executor = DockerExecutor::connect_to(&daemon.address(), "x").await.unwrap();
     assert!(executor.is_podman());
+    let spool = daemon.leave();
     let id = TaskId { run: Uuid::new_v4(), attempt: 1, step: 0, role: Role::Bench };
-    let state = executor.observe(&id, folder.path()).await;
+    let state = executor.observe(&id, spool.path()).await;
     assert!(matches!(&state, TaskState::Unknown { reason } if !reason.is_empty()), "{state:?}");
     assert!(matches!(executor.list().await, Err(ExecutorError::Unreachable(_))));
     assert!(matches!(executor.ping().await, Err(ExecutorError::Unreachable(_))));
-    assert!(matches!(executor.stop(&id, folder.path()).await, Err(ExecutorError::Unreachable(_))));
+    assert!(matches!(executor.stop(&id, spool.path()).await, Err(ExecutorError::Unreachable(_))));
+    assert!(matches!(executor.follow(&id, spool.path()).await, Err(ExecutorError::Unreachable(_))));
 }
 
 #[tokio::test]
 async fn a_daemon_that_is_too_old_is_told_what_is_needed() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("docker.sock");
-    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut connection, _) = listener.accept().await.unwrap();
-        let mut request = [0; 1024];
-        let _ = connection.read(&mut request).await.unwrap();
-        let body = r#"{"ApiVersion":"1.39","Version":"18.09"}"#;
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    });
-    let error = DockerExecutor::connect_to(&format!("unix://{}", socket.display()), "x").await.err().unwrap();
+    let daemon =
+        ScriptedDaemon::answering(|_| Some(Answer::json(r#"{"ApiVersion":"1.39","Version":"18.09"}"#)));
+    let error = DockerExecutor::connect_to(&daemon.address(), "x").await.err().unwrap();
     assert!(error.to_string().contains("1.41") && error.to_string().contains("18.09"), "{error}");
+    let error = DockerExecutor::connect_to("ssh://somewhere", "x").await.err().unwrap();
+    assert!(error.to_string().contains("ssh://somewhere"), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_that_never_closes_holds_nobody_up() {
+    let id = TaskId { run: Uuid::new_v4(), attempt: 1, step: 0, role: Role::Bench };
+    let labels = format!(
+        r#"{{"benchlet.instance":"x","benchlet.run":"{}","benchlet.attempt":"1","benchlet.step":"0","benchlet.role":"bench"}}"#,
+        id.run
+    );
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    let daemon = ScriptedDaemon::answering(move |path| {
+        if path == "/version" {
+            Some(Answer::json(r#"{"ApiVersion":"1.41"}"#))
+        } else if path.ends_with("/wait") {
+            Some(Answer::json(r#"{"StatusCode":0}"#))
+        } else if path.ends_with("/logs") {
+            // One frame of stdout.
+            Some(Answer { body: b"\x01\0\0\0\0\0\0\x03hi\n".to_vec(), closes: false })
+        } else {
+            // It runs when it is first looked at, and has ended after that.
+            let first = looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let status = if first { "running" } else { "exited" };
+            Some(Answer::json(&format!(
+                r#"{{"State":{{"Status":"{status}","ExitCode":0}},"Config":{{"Labels":{labels}}}}}"#
+            )))
+        }
+    });
+    let executor = DockerExecutor::connect_to(&daemon.address(), "x").await.unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let follow = executor.follow(&id, spool.path());
+    tokio::time::timeout(Duration::from_secs(30), follow).await.expect("it returns").unwrap();
+    assert_eq!(read(spool.path().join(STDOUT)), "hi\n");
+}
+
+/// What a scripted daemon says to a request.
+struct Answer {
+    body: Vec<u8>,
+    /// Whether the answer ends; else the connection stays open and silent.
+    closes: bool,
+}
+
+impl Answer {
+    fn json(text: &str) -> Self {
+        Self { body: text.as_bytes().to_vec(), closes: true }
+    }
+}
+
+/// A daemon of which only the answers matter, on a socket of its own.
+struct ScriptedDaemon {
+    folder: tempfile::TempDir,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl ScriptedDaemon {
+    /// `None` closes the connection without a word.
+    fn answering(answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let folder = tempfile::tempdir().unwrap();
+        let listener = tokio::net::UnixListener::bind(folder.path().join("docker.sock")).unwrap();
+        let serving = tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                let length = connection.read(&mut request).await.unwrap_or(0);
+                let head = String::from_utf8_lossy(&request[..length]).into_owned();
+                let target = head.split(' ').nth(1).unwrap_or_default();
+                let Some(answer) = answer(target.split('?').next().unwrap_or_default()) else { continue };
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                let _ = connection.write_all(&[head, answer.body.as_slice()].concat()).await;
+                if !answer.closes {
+                    silent.push(connection);
+                }
+            }
+        });
+        Self { folder, serving }
+    }
+
+    fn address(&self) -> String {
+        format!("unix://{}", self.folder.path().join("docker.sock").display())
+    }
+
+    /// Nobody listens any more; the socket's file stays, as a killed daemon leaves it.
+    fn leave(self) -> tempfile::TempDir {
+        self.serving.abort();
+        self.folder
+    }
 }
 
 #[tokio::test]
