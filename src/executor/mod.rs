@@ -2,11 +2,27 @@
 //! it sees of it, brings its output into the spool, stops and removes it. It retries nothing and
 //! decides nothing; `decide` does.
 
+pub mod docker;
+mod docker_connection;
+mod docker_container;
+mod docker_logs;
+mod docker_pull;
+mod docker_services;
+pub mod process;
+mod process_identity;
+pub mod shim;
+mod spool;
+
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
 
 use crate::run::step::{TaskId, TaskSpec, TaskState};
+
+pub use docker::DockerExecutor;
+pub use docker_pull::{ImageInfo, PullProgress};
+pub use docker_services::{ContainerRunState, RunningContainer};
+pub use process::ProcessExecutor;
 
 /// Output of one stream beyond this ends the task with `OutputTooLarge`, in bytes.
 pub const OUTPUT_LIMIT: u64 = 256 << 20;

@@ -18,6 +18,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role, for reading names and labels back.
+    pub const ALL: [Self; 2] = [Self::Bench, Self::Probe];
+
+    /// The role of that name, as `as_str` writes it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bench => "bench",
@@ -45,6 +53,15 @@ impl TaskId {
     /// The folder of its output below the run's spool: `<attempt>-<step>-<role>`.
     pub fn folder(&self) -> String {
         format!("{}-{}-{}", self.attempt, self.step, self.role.as_str())
+    }
+
+    /// Reads back what `folder` wrote.
+    pub fn from_folder(run: Uuid, folder: &str) -> Option<Self> {
+        let mut parts = folder.splitn(3, '-');
+        let attempt = parts.next()?.parse().ok()?;
+        let step = parts.next()?.parse().ok()?;
+        let role = Role::from_name(parts.next()?)?;
+        Some(Self { run, attempt, step, role })
     }
 }
 

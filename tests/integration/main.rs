@@ -1,3 +1,8 @@
-//! Everything that is tested from outside, in one binary.
+//! Everything that is tested from outside, against what is real: a Docker daemon, processes, the file
+//! system, the binary. One binary, so that it links once; a file a subject.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod executor_docker;
+mod executor_process;
 mod intake;
+mod polling;
