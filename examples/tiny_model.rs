@@ -101,7 +101,7 @@ impl Options {
         if options.file.as_os_str().is_empty() {
             return Err("the file to write is missing".to_owned());
         }
-        if options.embedding == 0 || options.embedding % (2 * HEAD_SIZE) != 0 {
+        if options.embedding == 0 || !options.embedding.is_multiple_of(2 * HEAD_SIZE) {
             return Err(format!("--embedding {}: not a multiple of 64", options.embedding));
         }
         if options.layers == 0 || options.context == 0 {
