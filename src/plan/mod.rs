@@ -1,5 +1,7 @@
 //! From a valid request and a service to the exact commands and cases. Pure.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod command_place;
 pub mod command_splice;
 pub mod command_text;

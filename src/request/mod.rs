@@ -1,5 +1,7 @@
 //! Request documents: from text to valid requests, or to everything that is wrong with them. Pure.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod apply;
 pub mod control;
 pub mod diagnostic;

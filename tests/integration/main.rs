@@ -2,6 +2,8 @@
 //! system, the binary. One binary, so that it links once; a file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod architecture;
+mod examples;
 mod executor_docker;
 mod executor_process;
 mod intake;
