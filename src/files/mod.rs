@@ -6,4 +6,5 @@
 pub mod atomic_write;
 pub mod beneath;
 pub mod lock;
+pub mod private_dir;
 pub mod stat;

@@ -205,6 +205,11 @@ pub fn same_spelling(a: &str, b: &str) -> bool {
     a == b || (a.starts_with("--") && b.starts_with("--") && a.replace('_', "-") == b.replace('_', "-"))
 }
 
+/// Whether two names are spellings of one flag of llama-bench, such as `-b` and `--batch-size`.
+pub fn same_flag(a: &str, b: &str) -> bool {
+    same_spelling(a, b) || canonical(a).is_some_and(|flag| among(b, flag.spellings))
+}
+
 fn among(name: &str, spellings: &[&str]) -> bool {
     spellings.iter().any(|spelling| same_spelling(spelling, name))
 }

@@ -43,9 +43,6 @@ pub struct HostModel {
     pub gid: u32,
 }
 
-/// Defaults beside the service's own flags where a request gives no parameters.
-const DEFAULT_PARAMS: [(&str, &str); 3] = [("-p", "512"), ("-n", "128"), ("-r", "5")];
-
 /// Resolves everything that does not need the image.
 ///
 /// # Errors
@@ -163,7 +160,7 @@ pub fn command_line(task: &TaskSpec, program: Option<&str>) -> String {
         }
     }
     words.extend(rest.iter().cloned());
-    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| posix_quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn docker_run_words(container: &ContainerSpec, env: &BTreeMap<String, String>) -> Vec<String> {
@@ -208,8 +205,8 @@ fn docker_run_words(container: &ContainerSpec, env: &BTreeMap<String, String>) -
     words
 }
 
-/// A word as a POSIX shell needs it.
-fn quoted(word: &str) -> String {
+/// A word as a POSIX shell needs it, which is stricter than compose's own splitting.
+fn posix_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -400,7 +397,7 @@ fn parameters(spec: &LlamaBench, service: &Service, around: &Surroundings) -> Re
 fn from_service(service: &Service) -> Parameters {
     let (taken, dropped) = flag_map::from_server(&service.flags);
     let mut params: Vec<Param> = taken.into_iter().map(|(flag, value)| Param { flag, value }).collect();
-    for (flag, value) in DEFAULT_PARAMS {
+    for (flag, value) in flag_map::DEFAULT_PARAMS {
         params.push(Param { flag: flag.to_owned(), value: value.to_owned() });
     }
     let dropped = dropped.into_iter().map(|flag| format!("{}: {}", flag.flag, flag.reason)).collect();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::step::{ContainerSpec, MountSource};
 
 /// What serves in it. Decided in one place, `service::catalogue`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceKind {
     LlamaCpp,
@@ -17,6 +17,7 @@ pub enum ServiceKind {
     Ollama,
     /// benchlet's own stand-in; what it yields is marked simulated.
     Simulated,
+    #[default]
     Other,
 }
 
@@ -32,7 +33,7 @@ impl ServiceKind {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
     pub name: String,
     pub kind: ServiceKind,
@@ -58,12 +59,13 @@ pub struct Port {
     pub container: u16,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ModelReference {
     /// A file, by its path in the container.
     File(String),
     /// A model of a hub.
     Hub(String),
+    #[default]
     Unknown,
 }
 
@@ -75,7 +77,7 @@ pub struct ServerFlag {
 }
 
 /// Where a service is defined, for running it and for writing it back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
     pub compose_file: Option<PathBuf>,
     /// The compose project, by which running containers are found (`com.docker.compose.project`).
