@@ -4,7 +4,9 @@
 //! (`files`, `intake`, `executor`, `service`, `store`, `status`, `collect`) own one kind of IO each;
 //! `controller` and `cli` wire them together.
 
+pub mod cli;
 pub mod collect;
+pub mod controller;
 pub mod decide;
 pub mod executor;
 pub mod files;
@@ -14,4 +16,5 @@ pub mod request;
 pub mod run;
 pub mod service;
 pub mod settings;
+pub mod status;
 pub mod store;

@@ -31,7 +31,10 @@ impl Claims {
         }
         let mut locks = Vec::new();
         for device in devices {
-            locks.push((device.clone(), self.lock(device, request).map_err(|holder| (device.clone(), holder))?));
+            locks.push((
+                device.clone(),
+                self.lock(device, request).map_err(|holder| (device.clone(), holder))?,
+            ));
         }
         held.insert(run, locks);
         Ok(())

@@ -1,6 +1,7 @@
 //! What every part of the controller shares: settings, store, executors, jobs, claims. Handles only;
 //! the loop owns the state.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Context {
     pub process: Arc<ProcessExecutor>,
     pub jobs: Jobs,
     pub claims: Claims,
+    /// Applies that this process carries out now.
+    pub applying: Arc<Mutex<HashSet<Uuid>>>,
     pub wake: mpsc::UnboundedSender<String>,
     pub boot_id: String,
 }
@@ -54,9 +57,7 @@ impl Context {
     pub async fn executor(&self, kind: ExecutorKind) -> Result<Arc<dyn Executor>, String> {
         match kind {
             ExecutorKind::Process => Ok(Arc::clone(&self.process) as Arc<dyn Executor>),
-            ExecutorKind::Docker => {
-                self.docker.get().await.map(|docker| docker as Arc<dyn Executor>)
-            }
+            ExecutorKind::Docker => self.docker.get().await.map(|docker| docker as Arc<dyn Executor>),
         }
     }
 
@@ -64,6 +65,11 @@ impl Context {
     pub fn wake(&self, request: &str) {
         // Nobody listens only while the controller goes down.
         drop(self.wake.send(request.to_owned()));
+    }
+
+    /// Whether this process carries the apply out now.
+    pub fn is_applying(&self, id: Uuid) -> bool {
+        self.applying.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     pub fn random(&self) -> Uuid {

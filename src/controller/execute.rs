@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_job, measure, prepare};
+use super::{apply_job, crash, measure, prepare};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -28,7 +28,21 @@ pub enum ExecuteError {
 
 /// # Errors
 /// The order could not be carried out; the request is looked at again with a delay.
-pub async fn execute(context: &Context, observed: &Observed, decision: &Decision) -> Result<(), ExecuteError> {
+pub async fn execute(
+    context: &Context,
+    observed: &Observed,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
+    if matches!(decision.action, Action::Wait) {
+        return Ok(());
+    }
+    crash::point();
+    let outcome = carry_out(context, observed, decision).await;
+    crash::point();
+    outcome
+}
+
+async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) -> Result<(), ExecuteError> {
     let now = timestamp(observed.now.unix_ms);
     let name = observed.name.clone();
     let (reason, message) = (decision.reason, decision.message.clone());
@@ -111,7 +125,8 @@ pub async fn execute(context: &Context, observed: &Observed, decision: &Decision
             }
         }
         Action::StopTask { id } => {
-            let executor = context.executor(executor_kind(observed)).await.map_err(ExecuteError::Unavailable)?;
+            let executor =
+                context.executor(executor_kind(observed)).await.map_err(ExecuteError::Unavailable)?;
             executor.stop(&id, &context.spool(&id)).await?;
         }
         Action::EndRun { run, ending } => {
@@ -198,4 +213,3 @@ fn wake_waiting(context: &Context, observed: &Observed) {
         context.wake(&other.request);
     }
 }
-

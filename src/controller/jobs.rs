@@ -112,13 +112,18 @@ impl Jobs {
 
     pub fn statuses(&self, run: Uuid) -> BTreeMap<Job, JobStatus> {
         let entries = self.lock();
-        entries.iter().filter(|((id, _), _)| *id == run).map(|((_, job), entry)| (*job, entry.status.clone())).collect()
+        entries
+            .iter()
+            .filter(|((id, _), _)| *id == run)
+            .map(|((_, job), entry)| (*job, entry.status.clone()))
+            .collect()
     }
 
     /// What a running job of the run has to tell.
     pub fn note(&self, run: Uuid) -> Option<String> {
         let entries = self.lock();
-        let mut running = entries.iter().filter(|((id, _), entry)| *id == run && entry.status == JobStatus::Running);
+        let mut running =
+            entries.iter().filter(|((id, _), entry)| *id == run && entry.status == JobStatus::Running);
         running.find(|(_, entry)| !entry.note.is_empty()).map(|(_, entry)| entry.note.clone())
     }
 
@@ -135,6 +140,11 @@ impl Jobs {
             }
             !ends
         });
+    }
+
+    /// Forgets jobs that have ended: the run's state has what they found.
+    pub fn forget_finished(&self, run: Uuid) {
+        self.lock().retain(|(id, _), entry| *id != run || entry.status == JobStatus::Running);
     }
 
     /// The request of another run whose job would disturb a measurement.

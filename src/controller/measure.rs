@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::context::Context;
+use super::crash;
 use super::prepare::AGAIN;
 use crate::decide::observed::{JobResult, TaskEnd};
 use crate::executor::{ExecutorError, STDERR, STDOUT};
@@ -78,6 +79,7 @@ pub async fn drain(context: &Context, run: Uuid) -> JobOutcome {
                 .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
             atomic_write::replace(&spool.join(END), &bytes, 0o600)
                 .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
+            crash::point();
             end
         }
     };
@@ -87,7 +89,10 @@ pub async fn drain(context: &Context, run: Uuid) -> JobOutcome {
             Err(reason) => Err(ExecutorError::Unreachable(reason)),
         };
         match removed {
-            Ok(()) => return Ok(JobResult::Drained(end)),
+            Ok(()) => {
+                crash::point();
+                return Ok(JobResult::Drained(end));
+            }
             Err(ExecutorError::Unreachable(_)) => tokio::time::sleep(AGAIN).await,
             Err(error) => {
                 // What was measured stands; a leftover is found by its labels later.
@@ -127,7 +132,9 @@ async fn judge(
     let rows = llama_bench_row::parse_rows(&stdout).rows.len();
     let ending = match &row.state {
         RunState::Running { ending, .. } => ending.as_ref(),
-        RunState::Pending | RunState::Preparing { .. } | RunState::Collecting { .. } | RunState::Ended(_) => None,
+        RunState::Pending | RunState::Preparing { .. } | RunState::Collecting { .. } | RunState::Ended(_) => {
+            None
+        }
     };
     let task = Task {
         executable: program(row, blueprint),
@@ -224,7 +231,9 @@ pub fn with_refusal(state: TaskState, spool: &Path) -> TaskState {
                 Err(_) => state,
             }
         }
-        TaskState::Created { .. } | TaskState::Running | TaskState::Exited(_) | TaskState::Unknown { .. } => state,
+        TaskState::Created { .. } | TaskState::Running | TaskState::Exited(_) | TaskState::Unknown { .. } => {
+            state
+        }
     }
 }
 
@@ -234,9 +243,10 @@ pub fn exit_of(state: &TaskState, spool: &Path) -> Exit {
     match with_refusal(state.clone(), spool) {
         TaskState::Exited(exit) => exit,
         TaskState::Created { error: Some(words) } => cause(ExitCause::NotStarted(words)),
-        TaskState::Absent | TaskState::Created { error: None } | TaskState::Running | TaskState::Unknown { .. } => {
-            cause(ExitCause::Lost)
-        }
+        TaskState::Absent
+        | TaskState::Created { error: None }
+        | TaskState::Running
+        | TaskState::Unknown { .. } => cause(ExitCause::Lost),
     }
 }
 

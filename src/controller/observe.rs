@@ -6,9 +6,7 @@ use uuid::Uuid;
 
 use super::context::{Context, find_program, is_executable};
 use super::measure;
-use crate::decide::observed::{
-    ApplyView, Document, Observed, OtherRun, OwedApply, Refusal, Run, World,
-};
+use crate::decide::observed::{ApplyView, Document, Observed, OtherRun, OwedApply, Refusal, Run, World};
 use crate::executor::ContainerRunState;
 use crate::plan::llama_bench_command::{self, HostModel, Surroundings};
 use crate::plan::service::{ModelReference, Service, ServiceKind};
@@ -69,10 +67,7 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
             .into_iter()
             .map(|(run, options)| OwedApply { run, options })
             .collect(),
-        applies: applies
-            .into_iter()
-            .map(|id| ApplyView { id, working: context.applying(id) })
-            .collect(),
+        applies: applies.into_iter().map(|id| ApplyView { id, working: context.is_applying(id) }).collect(),
         commands: store.commands_for(&name)?,
         world,
         fresh: context.random(),
@@ -202,7 +197,7 @@ fn unknown_service(context: &Context, catalogue: &Catalogue, name: &str) -> Refu
         .map(|path| path.display().to_string())
         .collect();
     let mut message = format!("there is no service {name} in {}", files.join(", "));
-    let problems = catalogue.problems_in_words();
+    let problems = catalogue.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
     if !problems.is_empty() {
         message.push_str(&format!(": {}", problems.join("; ")));
     }
@@ -231,7 +226,11 @@ pub async fn surroundings(
         (Ok(()), Ok(link)) if service.kind != ServiceKind::Simulated => {
             let origin = &service.origin;
             let found = link
-                .service_containers(origin.project.as_deref(), &service.name, origin.container_name.as_deref())
+                .service_containers(
+                    origin.project.as_deref(),
+                    &service.name,
+                    origin.container_name.as_deref(),
+                )
                 .await
                 .unwrap_or_default();
             found
@@ -288,7 +287,9 @@ fn host_model(service: &Service) -> Option<HostModel> {
     let ModelReference::File(path) = &service.model else {
         return None;
     };
-    let path = service.host_path(path).or_else(|| Some(PathBuf::from(path)).filter(|_| service.container.image.is_empty()))?;
+    let path = service
+        .host_path(path)
+        .or_else(|| Some(PathBuf::from(path)).filter(|_| service.container.image.is_empty()))?;
     let found = std::fs::metadata(&path).ok()?;
     Some(HostModel { path, uid: found.uid(), gid: found.gid() })
 }

@@ -44,8 +44,9 @@ pub async fn image(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(_)) => false,
         (PullPolicy::Never, None) => {
             let message = format!("the image {reference} is not here, and spec.imagePullPolicy is Never");
-            return Err(Refusal::new(Reason::ImageUnavailable, message)
-                .hint(format!("docker pull {reference}, or build it, or set imagePullPolicy: IfNotPresent")));
+            return Err(Refusal::new(Reason::ImageUnavailable, message).hint(format!(
+                "docker pull {reference}, or build it, or set imagePullPolicy: IfNotPresent"
+            )));
         }
     };
     if pull {
@@ -79,7 +80,9 @@ pub async fn probe(context: &Context, run: Uuid, _handle: &Handle) -> JobOutcome
     let (row, blueprint) = measure::load(context, run)?;
     let image = match &row.state {
         RunState::Preparing { prepared, .. } => prepared.image.as_ref().map(|image| image.id.clone()),
-        RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => None,
+        RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => {
+            None
+        }
     };
     if blueprint.simulated {
         let program = blueprint.tool_candidates.first().cloned().unwrap_or_default();
@@ -91,8 +94,10 @@ pub async fn probe(context: &Context, run: Uuid, _handle: &Handle) -> JobOutcome
         let warnings = check_params(&BenchHelp::parse(&help), &blueprint);
         return Ok(JobResult::Probe(ToolFacts { warnings, ..facts }));
     }
-    let executor =
-        context.executor(blueprint.executor).await.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
+    let executor = context
+        .executor(blueprint.executor)
+        .await
+        .map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
     let mut last = None;
     for (step, candidate) in (0..MOST_CANDIDATES).zip(&blueprint.tool_candidates) {
         let id = TaskId { run, attempt: 0, step, role: Role::Probe };
@@ -115,7 +120,9 @@ pub async fn probe(context: &Context, run: Uuid, _handle: &Handle) -> JobOutcome
             Asked::Failed(refusal) => return Err(refusal),
         }
     }
-    Err(last.unwrap_or_else(|| Refusal::new(Reason::LlamaBenchMissing, "there is no place to look for llama-bench")))
+    Err(last.unwrap_or_else(|| {
+        Refusal::new(Reason::LlamaBenchMissing, "there is no place to look for llama-bench")
+    }))
 }
 
 enum Asked {
@@ -201,7 +208,9 @@ pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcom
     let model = model_facts(context, &blueprint, handle).await?;
     let image = match &row.state {
         RunState::Preparing { prepared, .. } => prepared.image.clone(),
-        RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => None,
+        RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => {
+            None
+        }
     };
     let request = context.settings.requests.join(&row.request_path);
     let mut found = tokio::task::spawn_blocking(move || fingerprint::collect(Some(&request)))
@@ -264,8 +273,7 @@ async fn hash(path: std::path::PathBuf, handle: &Handle) -> Option<String> {
     let (handle, cancel) = (handle.clone(), handle.cancelled.clone());
     let hashed = tokio::task::spawn_blocking(move || {
         let shown = path.display().to_string();
-        let mut progress =
-            |bytes: u64| handle.note(format!("hashing {shown}: {:.1} GB", bytes as f64 / 1e9));
+        let mut progress = |bytes: u64| handle.note(format!("hashing {shown}: {:.1} GB", bytes as f64 / 1e9));
         model_file::hash_file(&path, &cancel, &mut progress)
     })
     .await;
@@ -284,8 +292,11 @@ pub async fn stop_service(context: &Context, run: Uuid) -> JobOutcome {
     for container in containers(context, run)? {
         let docker = context.docker.get().await.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
         docker.stop_container(&container).await.map_err(|error| {
-            Refusal::new(Reason::ServiceRunning, format!("the service's container cannot be stopped: {error}"))
-                .hint("stop it by hand, or set spec.conflict to Share")
+            Refusal::new(
+                Reason::ServiceRunning,
+                format!("the service's container cannot be stopped: {error}"),
+            )
+            .hint("stop it by hand, or set spec.conflict to Share")
         })?;
     }
     Ok(JobResult::Finished)
@@ -319,14 +330,8 @@ fn containers(context: &Context, run: Uuid) -> Result<Vec<String>, Refusal> {
     let RunState::Running { step, .. } = state else {
         return Ok(Vec::new());
     };
-    let plan = plan.unwrap_or_else(|| crate::run::plan::Plan {
-        version: 0,
-        steps: Vec::new(),
-        command: String::new(),
-    });
-    Ok(match plan.steps.into_iter().nth(step as usize) {
+    Ok(match plan.and_then(|plan| plan.steps.into_iter().nth(step as usize)) {
         Some(Step::StopService { containers } | Step::StartService { containers }) => containers,
         Some(Step::Bench { .. }) | None => Vec::new(),
     })
 }
-

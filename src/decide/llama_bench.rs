@@ -7,7 +7,7 @@ use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd
 use super::{admission, retry};
 use crate::plan::llama_bench_command;
 use crate::request::llama_bench::LlamaBench;
-use crate::run::clock::Deadline;
+use crate::run::clock::{Deadline, human_ms};
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
 use crate::run::plan::{Blueprint, ExecutorKind, Plan, Prepared, Step};
 use crate::run::reason::Reason;
@@ -17,6 +17,8 @@ use crate::run::step::{TaskId, TaskSpec, TaskState};
 pub const COLLECTING_MS: u64 = 5 * 60 * 1000;
 /// A running task is looked at this often at least, in milliseconds; its end wakes earlier.
 const LOOK_MS: u64 = 1_000;
+/// A task whose output has ended is looked at this often, in milliseconds.
+const ENDING_MS: u64 = 30;
 /// A job's end wakes the request; this is the net below it, in milliseconds.
 const JOB_MS: u64 = 5_000;
 
@@ -190,7 +192,8 @@ impl Position<'_> {
 
 fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
     let Some(step) = position.plan.steps.get(position.step as usize) else {
-        let ending = position.ending.cloned().unwrap_or_else(|| Ending::completed(""));
+        let ending =
+            position.ending.cloned().unwrap_or_else(|| Ending::completed(completed_message(position.plan)));
         let deadline = Deadline::after(&observed.now, COLLECTING_MS);
         return Decision::act(
             advance_to(run.id, RunState::Collecting { deadline, ending }),
@@ -209,6 +212,11 @@ fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision 
         Step::StartService { .. } => service_step(run, position, Job::StartService, Reason::StartingService),
         Step::Bench { task, .. } => bench_step(observed, run, position, task),
     }
+}
+
+fn completed_message(plan: &Plan) -> String {
+    let launches = plan.steps.iter().filter(|step| matches!(step, Step::Bench { .. })).count();
+    format!("measured in {launches} launch{}", if launches == 1 { "" } else { "es" })
 }
 
 fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) -> Decision {
@@ -281,8 +289,11 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
         };
         return Decision::act(advance_to(run.id, state), Reason::TimedOut);
     }
-    if !run.jobs.contains_key(&Job::Follow) {
-        return Decision::act(Action::StartJob { run: run.id, job: Job::Follow }, Reason::Measuring);
+    match run.jobs.get(&Job::Follow) {
+        None => return Decision::act(Action::StartJob { run: run.id, job: Job::Follow }, Reason::Measuring),
+        // Its output has ended, so its exit is about to be seen.
+        Some(JobStatus::Done(_)) => return Decision::wait(Reason::Measuring, "", ENDING_MS),
+        Some(JobStatus::Running | JobStatus::Failed(_)) => {}
     }
     Decision::wait(Reason::Measuring, "", LOOK_MS.min(position.deadline.left_ms(&observed.now).max(1)))
 }
@@ -386,18 +397,4 @@ fn advance_to(run: Uuid, state: RunState) -> Action {
 
 fn failed(refusal: &Refusal) -> Ending {
     Ending::failed(refusal.reason, refusal.message.clone()).hint(refusal.hint.clone())
-}
-
-/// `90s`, `10m`, `1h 30m`: a duration in the largest units that fit.
-pub fn human_ms(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60, ms % 1000) {
-        (0, 0, 0, ms) => format!("{ms}ms"),
-        (0, 0, s, 0) => format!("{s}s"),
-        (0, 0, s, ms) => format!("{s}.{:01}s", ms / 100),
-        (0, m, 0, _) => format!("{m}m"),
-        (0, m, s, _) => format!("{m}m {s}s"),
-        (h, 0, _, _) => format!("{h}h"),
-        (h, m, _, _) => format!("{h}h {m}m"),
-    }
 }

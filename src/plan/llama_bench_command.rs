@@ -139,7 +139,8 @@ pub fn freeze(blueprint: &Blueprint, prepared: &Prepared) -> Plan {
     if !blueprint.stop.is_empty() {
         steps.push(Step::StartService { containers: blueprint.stop.clone() });
     }
-    Plan { version: PLAN_VERSION, steps, command }
+    let warnings = tool.map(|tool| tool.warnings.clone()).unwrap_or_default();
+    Plan { version: PLAN_VERSION, steps, command, warnings }
 }
 
 /// The command as somebody would type it. `program` stands for what is not known before the image is.

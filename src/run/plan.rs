@@ -85,6 +85,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The first launch as somebody would type it.
     pub command: String,
+    /// What the tool's own help says against the parameters.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Requests: one row an incarnation, with what is satisfied. Names are unique among the live ones.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{StoreError, all, decode, encode, first, uuid_of};
 use crate::decide::observed::Record;
@@ -8,6 +8,7 @@ use crate::decide::observed::Record;
 /// When a condition last changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionRow {
+    pub kind: String,
     pub status: String,
     pub reason: String,
     pub changed_at: String,
@@ -33,6 +34,24 @@ impl super::Store {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM requests WHERE deleted_at IS NULL ORDER BY name");
             all(connection, &sql, [], record)
+        })
+    }
+
+    /// A request's conditions as they were last noted.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn conditions(&self, request: &str) -> Result<Vec<ConditionRow>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT type, status, reason, changed_at FROM conditions WHERE request = ?1";
+            all(connection, sql, [request], |row| {
+                Ok(ConditionRow {
+                    kind: row.get(0)?,
+                    status: row.get(1)?,
+                    reason: row.get(2)?,
+                    changed_at: row.get(3)?,
+                })
+            })
         })
     }
 }
@@ -94,7 +113,7 @@ pub fn satisfy(
     Ok(())
 }
 
-/// Notes a condition and gives the time of its last transition.
+/// Notes a condition; the time of its last transition moves only with its status.
 pub fn note_condition(
     connection: &Connection,
     request: &str,
@@ -102,23 +121,16 @@ pub fn note_condition(
     status: &str,
     reason: &str,
     now: &str,
-) -> Result<String, StoreError> {
-    let known: Option<(String, String)> = connection
-        .prepare_cached("SELECT status, changed_at FROM conditions WHERE request = ?1 AND type = ?2")?
-        .query_row([request, kind], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let changed_at = match known {
-        Some((old, at)) if old == status => at,
-        Some(_) | None => now.to_owned(),
-    };
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO conditions (request, type, status, reason, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (request, type) DO UPDATE SET status = excluded.status, reason = excluded.reason,
-                changed_at = excluded.changed_at",
+             ON CONFLICT (request, type) DO UPDATE SET reason = excluded.reason, changed_at =
+                CASE WHEN status = excluded.status THEN changed_at ELSE excluded.changed_at END,
+                status = excluded.status",
         )?
-        .execute(params![request, kind, status, reason, changed_at])?;
-    Ok(changed_at)
+        .execute(params![request, kind, status, reason, now])?;
+    Ok(())
 }
 
 fn record(row: &Row<'_>) -> Result<Record, StoreError> {

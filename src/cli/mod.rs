@@ -1,0 +1,3 @@
+//! temporary
+pub mod error;
+pub mod serve;

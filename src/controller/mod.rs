@@ -1,0 +1,20 @@
+//! The controller: observes one request at a time, lets `decide` give one order, carries it out, and
+//! looks again. Wires the adapters together; policy is `decide`'s alone.
+
+pub mod apply_job;
+mod claims;
+pub mod context;
+mod crash;
+mod execute;
+mod jobs;
+mod measure;
+pub mod observe;
+mod orphans;
+mod prepare;
+mod queue;
+mod reconcile;
+mod report;
+mod start;
+
+pub use reconcile::{Controller, Sources};
+pub use start::{Opened, StartError, open};

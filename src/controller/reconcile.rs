@@ -1,0 +1,449 @@
+//! The loop: what changed goes into the queue, one pass at a time a request, and what a pass says goes
+//! into the status. A pass never waits for a run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::execute::{ExecuteError, execute};
+use super::observe::{Snapshot, observe};
+use super::queue::{Priority, Queue};
+use super::start::Opened;
+use super::{orphans, report};
+use crate::decide::observed::Document;
+use crate::decide::{Action, Decision, next_action};
+use crate::files::lock::LockFile;
+use crate::intake::source_file::DocumentState;
+use crate::intake::source_map::{Change, SourceMap};
+use crate::intake::watcher_task::{IntakeEvent, IntakeOptions};
+use crate::request::valid;
+use crate::run::plan::ExecutorKind;
+use crate::status::document;
+use crate::status::write::StatusFiles;
+use crate::store::{CommitWatcher, StoreError};
+
+/// Passes at the same time; each is of another request.
+const MOST_PASSES: usize = 8;
+/// How often other processes' commands are looked for.
+const COMMANDS: Duration = Duration::from_millis(100);
+/// A running request's status is written at most this often.
+const STATUS: Duration = Duration::from_secs(1);
+/// How often an executor that could not be listed is tried again.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Longest delay after failures.
+const MOST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Where requests come from.
+pub enum Sources {
+    /// The watched root.
+    Watch(IntakeOptions),
+    /// These events and no more: `benchlet run`.
+    Given(Vec<IntakeEvent>),
+}
+
+pub struct Controller {
+    context: Context,
+    wakes: mpsc::UnboundedReceiver<String>,
+    /// Held while the controller lives.
+    _locks: Vec<LockFile>,
+    queue: Queue,
+    sources: SourceMap,
+    passes: JoinSet<Result<Decision, PassError>>,
+    names: HashMap<Id, String>,
+    decisions: HashMap<String, Decision>,
+    failures: HashMap<String, u32>,
+    listed: bool,
+    unlisted: Vec<ExecutorKind>,
+    next_sweep: Instant,
+    status: StatusFiles,
+    /// Request files whose status is to be looked at, and when.
+    stale: BTreeMap<PathBuf, Instant>,
+    last_status: HashMap<PathBuf, Instant>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{error}")]
+    Execute { error: ExecuteError, decision: Box<Decision> },
+}
+
+impl Controller {
+    /// # Errors
+    /// The store's own.
+    pub fn new(opened: Opened, recorded: bool) -> Result<Self, StoreError> {
+        let context = opened.context.clone();
+        let names = if recorded {
+            context.store.live_requests()?.into_iter().map(|record| (record.name, record.path)).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let (wakes, locks) = opened.into_parts();
+        let settings = &context.settings;
+        let status = StatusFiles::new(settings.requests.clone(), settings.status_dir.clone());
+        Ok(Self {
+            sources: SourceMap::new(names),
+            wakes,
+            _locks: locks,
+            queue: Queue::default(),
+            passes: JoinSet::new(),
+            names: HashMap::new(),
+            decisions: HashMap::new(),
+            failures: HashMap::new(),
+            listed: false,
+            unlisted: vec![ExecutorKind::Process, ExecutorKind::Docker],
+            next_sweep: Instant::now(),
+            status,
+            stale: BTreeMap::new(),
+            last_status: HashMap::new(),
+            context,
+        })
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Works until `shutdown`, or, with `until`, until that says that all is done.
+    ///
+    /// # Errors
+    /// The store's own at the start; afterwards every failure is retried.
+    pub async fn run(
+        &mut self,
+        sources: Sources,
+        shutdown: CancellationToken,
+        mut until: impl FnMut(&Progress<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut intake = self.begin(sources)?;
+        let mut watcher = self.context.store.watcher()?;
+        let mut commands = tokio::time::interval(COMMANDS);
+        commands.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if self.next_sweep <= Instant::now() && !self.unlisted.is_empty() {
+                self.sweep().await;
+            }
+            self.start_passes();
+            self.write_due_status().await;
+            let idle = self.passes.is_empty() && self.queue.depth() == 0;
+            if until(&Progress { idle, started: self.sources.is_started(), decisions: &self.decisions }) {
+                self.write_all_status().await;
+                return Ok(());
+            }
+            let timer = self.next_timer();
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    self.write_all_status().await;
+                    return Ok(());
+                }
+                Some(event) = intake.recv() => self.take(event),
+                Some(name) = self.wakes.recv() => self.queue.wake(&name, Priority::High),
+                Some(done) = self.passes.join_next_with_id() => self.finish(done),
+                _ = commands.tick() => self.look_for_commands(&mut watcher),
+                () = tokio::time::sleep_until(timer) => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, sources: Sources) -> Result<mpsc::Receiver<IntakeEvent>, StoreError> {
+        for run in self.context.store.open_runs()? {
+            if let Some(blueprint) = &run.blueprint
+                && let Err((device, holder)) =
+                    self.context.claims.take(run.id, &run.request, &blueprint.claims)
+            {
+                tracing::warn!(%device, %holder, request = run.request, "a device of an open run is held");
+            }
+            self.queue.wake(&run.request, Priority::High);
+        }
+        for apply in self.context.store.open_applies()? {
+            if let Some(request) = &apply.request {
+                self.queue.wake(request, Priority::High);
+            }
+        }
+        Ok(match sources {
+            Sources::Watch(options) => crate::intake::watcher_task::spawn(options).0,
+            Sources::Given(events) => {
+                let (sender, receiver) = mpsc::channel(1);
+                tokio::spawn(async move {
+                    for event in events {
+                        if sender.send(event).await.is_err() {
+                            return;
+                        }
+                    }
+                    // Kept open, because a closed channel would look like a root that went away.
+                    sender.closed().await;
+                });
+                receiver
+            }
+        })
+    }
+
+    /// Lists the executors that have not been listed, and removes what nobody waits for.
+    async fn sweep(&mut self) {
+        self.next_sweep = Instant::now() + SWEEP;
+        let mut unlisted = Vec::new();
+        for kind in std::mem::take(&mut self.unlisted) {
+            match orphans::sweep(&self.context, kind).await {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(removed, executor = kind.as_str(), "leftovers removed"),
+                Err(reason) => {
+                    tracing::debug!(executor = kind.as_str(), %reason, "not listed");
+                    unlisted.push(kind);
+                }
+            }
+        }
+        self.unlisted = unlisted;
+        // Without a daemon nothing can be admitted to it either: each admission asks it first.
+        let process_listed = !self.unlisted.contains(&ExecutorKind::Process);
+        if process_listed && !self.listed {
+            self.listed = true;
+            let names: Vec<String> = self.sources.names().map(str::to_owned).collect();
+            for name in names {
+                self.queue.wake(&name, Priority::Low);
+            }
+        }
+    }
+
+    fn take(&mut self, event: IntakeEvent) {
+        let listing = matches!(event, IntakeEvent::Listing(_));
+        let starting = !self.sources.is_started();
+        let degraded = self.sources.degraded().map(str::to_owned);
+        for change in self.sources.take(event) {
+            self.note_change(&change, starting);
+        }
+        if self.sources.degraded() != degraded.as_deref() {
+            if let Some(reason) = self.sources.degraded() {
+                tracing::warn!(reason, "the watched root is degraded; nothing counts as deleted");
+            }
+            let names: Vec<String> = self.sources.names().map(str::to_owned).collect();
+            for name in names {
+                self.queue.wake(&name, Priority::Low);
+            }
+        }
+        if listing && !starting {
+            for path in self.status.disturbed() {
+                self.look_at_status(&path, Duration::ZERO);
+            }
+        }
+    }
+
+    fn note_change(&mut self, change: &Change, starting: bool) {
+        let priority = if starting { Priority::Low } else { Priority::High };
+        match change {
+            Change::Appeared { name, path }
+            | Change::Edited { name, path }
+            | Change::Startable { name, path } => {
+                self.queue.wake(name, priority);
+                self.look_at_status(path, Duration::ZERO);
+            }
+            Change::Moved { name, from, to } => {
+                self.queue.wake(name, Priority::High);
+                self.look_at_status(from, Duration::ZERO);
+                self.look_at_status(to, Duration::ZERO);
+            }
+            Change::Vanished { name, path } => {
+                self.queue.wake(name, Priority::High);
+                self.look_at_status(path, Duration::ZERO);
+            }
+            Change::FileProblem { path } => self.look_at_status(path, Duration::ZERO),
+        }
+    }
+
+    fn start_passes(&mut self) {
+        while self.passes.len() < MOST_PASSES {
+            let Some(name) = self.queue.next(Instant::now()) else {
+                return;
+            };
+            let snapshot = self.snapshot(&name);
+            let context = self.context.clone();
+            let handle = self.passes.spawn(async move {
+                let observed = observe(&context, snapshot).await?;
+                let decision = next_action(&observed);
+                tracing::debug!(request = observed.name, reason = %decision.reason, action = ?decision.action, "decided");
+                match execute(&context, &observed, &decision).await {
+                    Ok(()) => Ok(decision),
+                    Err(error) => Err(PassError::Execute { error, decision: Box::new(decision) }),
+                }
+            });
+            self.names.insert(handle.id(), name);
+        }
+    }
+
+    fn snapshot(&self, name: &str) -> Snapshot {
+        Snapshot {
+            name: name.to_owned(),
+            document: self.document(name),
+            listed: self.listed && self.sources.is_started(),
+            degraded: self.sources.degraded().map(str::to_owned),
+        }
+    }
+
+    fn document(&self, name: &str) -> Document {
+        let (Some(source), Some(file)) = (self.sources.document(name), self.sources.holder(name)) else {
+            // Before the first listing nothing can be said; afterwards the map has confirmed it.
+            return Document::Absent { confirmed: self.sources.is_started() };
+        };
+        match source.state {
+            DocumentState::Unreadable => return Document::Unreadable,
+            DocumentState::Missing { .. } => return Document::Absent { confirmed: false },
+            DocumentState::Current if !file.shows(name) => return Document::Absent { confirmed: false },
+            DocumentState::Current => {}
+        }
+        let stem = file.path.file_stem().unwrap_or_default().to_string_lossy();
+        match valid::validate(&source.root, source.index, &stem) {
+            Ok(request) => Document::Valid {
+                request: request.into(),
+                path: file.path.clone(),
+                index: source.index,
+                // The map tells when this changes, so any delay will do.
+                startable_in_ms: if file.startable {
+                    0
+                } else {
+                    STATUS.as_millis().try_into().unwrap_or(1_000)
+                },
+            },
+            Err(problems) => Document::Invalid {
+                problems: problems.iter().map(|problem| problem.locate(&source.source)).collect(),
+            },
+        }
+    }
+
+    fn finish(&mut self, done: Result<(Id, Result<Decision, PassError>), tokio::task::JoinError>) {
+        let (id, result) = match done {
+            Ok((id, result)) => (
+                id,
+                result.map_err(|error| match error {
+                    PassError::Execute { error, decision } => (error.to_string(), Some(*decision)),
+                    PassError::Store(error) => (error.to_string(), None),
+                }),
+            ),
+            Err(error) => (error.id(), Err((format!("a pass broke: {error}"), None))),
+        };
+        let Some(name) = self.names.remove(&id) else {
+            return;
+        };
+        self.queue.done(&name);
+        let now = Instant::now();
+        match result {
+            Ok(decision) => {
+                self.failures.remove(&name);
+                let acted = !matches!(decision.action, Action::Wait);
+                if let Some(recheck) = decision.recheck_ms {
+                    self.queue.wake_after(&name, Duration::from_millis(recheck), now);
+                }
+                let delay = if acted { Duration::ZERO } else { STATUS };
+                self.note_decision(&name, decision, delay);
+            }
+            Err((error, decision)) => {
+                let count = self.failures.entry(name.clone()).or_default();
+                *count = count.saturating_add(1);
+                let backoff = Duration::from_millis(100u64 << (*count).min(10)).min(MOST_BACKOFF);
+                tracing::warn!(request = name, %error, retry_in = ?backoff, "an order could not be carried out");
+                self.queue.wake_after(&name, backoff, now);
+                if let Some(decision) = decision {
+                    self.note_decision(&name, Decision { message: error, ..decision }, STATUS);
+                }
+            }
+        }
+    }
+
+    fn note_decision(&mut self, name: &str, decision: Decision, delay: Duration) {
+        let path = self.sources.holder(name).map(|file| file.path.clone());
+        let changed = self
+            .decisions
+            .get(name)
+            .is_none_or(|last| last.reason != decision.reason || last.message != decision.message);
+        let waiting = decision.recheck_ms.is_some();
+        self.decisions.insert(name.to_owned(), decision);
+        if let Some(path) = path
+            && (changed || waiting)
+        {
+            self.look_at_status(&path, if changed { Duration::ZERO } else { delay });
+        }
+    }
+
+    /// Has the status of a file looked at, at most once a second.
+    fn look_at_status(&mut self, path: &Path, delay: Duration) {
+        let earliest = self.last_status.get(path).map_or_else(Instant::now, |last| *last + STATUS);
+        let due = (Instant::now() + delay).max(earliest);
+        let entry = self.stale.entry(path.to_owned()).or_insert(due);
+        *entry = (*entry).min(due);
+    }
+
+    async fn write_due_status(&mut self) {
+        let now = Instant::now();
+        let due: Vec<PathBuf> =
+            self.stale.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
+        for path in due {
+            self.stale.remove(&path);
+            self.write_status(&path).await;
+        }
+    }
+
+    async fn write_all_status(&mut self) {
+        let all: BTreeSet<PathBuf> = std::mem::take(&mut self.stale).into_keys().collect();
+        for path in all {
+            self.write_status(&path).await;
+        }
+    }
+
+    async fn write_status(&mut self, path: &Path) {
+        self.last_status.insert(path.to_owned(), Instant::now());
+        if self.sources.file(path).is_none() {
+            if self.sources.is_started() && self.sources.degraded().is_none() {
+                self.status.remove(path);
+                self.last_status.remove(path);
+            }
+            return;
+        }
+        let decisions = &self.decisions;
+        let documents =
+            report::documents(&self.context, &self.sources, path, |name| decisions.get(name).cloned()).await;
+        let text = match documents {
+            Ok(documents) => document::stream(&documents).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let outcome = text.and_then(|text| self.status.write(path, &text).map_err(|error| error.to_string()));
+        if let Err(error) = outcome {
+            tracing::warn!(path = %path.display(), %error, "a status could not be written");
+            self.stale.insert(path.to_owned(), Instant::now() + SWEEP);
+        }
+    }
+
+    fn look_for_commands(&mut self, watcher: &mut CommitWatcher) {
+        if !watcher.changed() {
+            return;
+        }
+        match self.context.store.open_commands() {
+            Ok(commands) => {
+                for command in commands {
+                    self.queue.wake(&command.request, Priority::High);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "commands could not be read"),
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let sweep = if self.unlisted.is_empty() { far } else { self.next_sweep };
+        let queue = self.queue.next_due().unwrap_or(far);
+        let status = self.stale.values().min().copied().unwrap_or(far);
+        sweep.min(queue).min(status)
+    }
+}
+
+/// What `until` may look at.
+pub struct Progress<'a> {
+    /// No pass runs and none waits to.
+    pub idle: bool,
+    /// Every file was read.
+    pub started: bool,
+    pub decisions: &'a HashMap<String, Decision>,
+}

@@ -1,0 +1,321 @@
+//! From the store and the last decision to the documents of a status file.
+
+use std::path::Path;
+
+use super::context::{Context, timestamp};
+use super::measure::{self, launch_tasks};
+use crate::decide::Decision;
+use crate::executor::{STDERR, STDOUT};
+use crate::intake::source_file::{DocumentState, FileProblem, SourceFile};
+use crate::intake::source_map::SourceMap;
+use crate::request::diagnostic::{Diagnostic, Located, Place, Severity};
+use crate::request::valid;
+use crate::run::clock::human_ms;
+use crate::run::phase::{Phase, RunState};
+use crate::run::progress::{self, LaunchProgress};
+use crate::run::reason::Reason;
+use crate::status::document::{
+    self, Draft, Live, Measured, Metadata, ProgressStatus, Status, StatusDocument,
+};
+use crate::store::StoreError;
+use crate::store::requests;
+use crate::store::runs::{Filter, RunRow};
+
+/// Runs that a status lists.
+const HISTORY: u32 = 5;
+
+/// The documents of one request file, in its order.
+///
+/// # Errors
+/// The store's own.
+pub async fn documents(
+    context: &Context,
+    sources: &SourceMap,
+    path: &Path,
+    decision_of: impl Fn(&str) -> Option<Decision>,
+) -> Result<Vec<StatusDocument>, StoreError> {
+    let Some(file) = sources.file(path) else {
+        return Ok(Vec::new());
+    };
+    let problems = sources.problems(path);
+    let mut list: Vec<(usize, StatusDocument)> = Vec::new();
+    for problem in &problems {
+        let index = index_of(problem);
+        list.push((index, problem_document(context, file, problem).await?));
+    }
+    for source in file.documents.iter().filter(|source| source.state == DocumentState::Current) {
+        let taken = problems.iter().any(|problem| {
+            matches!(problem, FileProblem::NameTaken { index, .. } if *index == source.index)
+                || matches!(problem, FileProblem::StemTaken { .. })
+        });
+        if taken {
+            continue;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let document = match valid::validate(&source.root, source.index, &stem) {
+            Err(problems) => {
+                let located = problems.iter().map(|problem| problem.locate(&source.source)).collect();
+                let kind = valid::claimed_kind(&source.root).map(str::to_owned);
+                invalid(context, kind, &source.name, located).await?
+            }
+            Ok(request) => {
+                valid_document(context, &request.name, request.spec.kind(), decision_of(&source.name)).await?
+            }
+        };
+        list.push((source.index, document));
+    }
+    list.sort_by_key(|(index, _)| *index);
+    Ok(list.into_iter().map(|(_, document)| document).collect())
+}
+
+fn index_of(problem: &FileProblem) -> usize {
+    match problem {
+        FileProblem::Unreadable(_) | FileProblem::StemTaken { .. } => 0,
+        FileProblem::Document { index, .. } | FileProblem::NameTaken { index, .. } => *index,
+    }
+}
+
+async fn problem_document(
+    context: &Context,
+    file: &SourceFile,
+    problem: &FileProblem,
+) -> Result<StatusDocument, StoreError> {
+    let key = format!("{}#{}", file.path.display(), index_of(problem));
+    let (reason, name, located) = match problem {
+        FileProblem::Unreadable(problem) | FileProblem::Document { problem, .. } => {
+            (Reason::Invalid, None, problem.locate(&file.source))
+        }
+        FileProblem::NameTaken { name, by, .. } => {
+            let message = format!("the name {name} belongs to {}", by.display());
+            (
+                Reason::Conflict,
+                Some(name.clone()),
+                whole(message, "give this request a metadata.name of its own"),
+            )
+        }
+        FileProblem::StemTaken { by } => {
+            let message = format!("{} has the same status file", by.display());
+            (Reason::Conflict, None, whole(message, "rename one of the two files"))
+        }
+    };
+    let message = located.to_string();
+    let conditions =
+        dated(context, &key, vec![Draft::new("Accepted", "False", reason, message.clone())], None).await?;
+    let status = Status {
+        phase: reason.as_str().to_owned(),
+        reason: Some(reason.as_str().to_owned()),
+        message: Some(message),
+        conditions,
+        problems: vec![located],
+        ..Status::default()
+    };
+    Ok(document::document(None, Metadata { name, ..Metadata::default() }, status))
+}
+
+fn whole(message: String, hint: &str) -> Located {
+    Diagnostic { severity: Severity::Error, place: Place::whole_file(), message, hint: Some(hint.to_owned()) }
+        .locate("")
+}
+
+/// A document with problems; what its name had before stays to be seen.
+async fn invalid(
+    context: &Context,
+    kind: Option<String>,
+    name: &str,
+    problems: Vec<Located>,
+) -> Result<StatusDocument, StoreError> {
+    let count = problems.len();
+    let message = match problems.first() {
+        Some(first) if count == 1 => first.to_string(),
+        Some(first) => format!("{count} problems; the first: {first}"),
+        None => "the document has problems".to_owned(),
+    };
+    let (metadata, mut status) = base(context, name).await?;
+    let runs = newest(context, name)?;
+    let mut drafts = document::conditions(runs.first().map(|measured| &measured.run), None);
+    drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
+    status.conditions = dated(context, name, drafts, metadata.generation).await?;
+    status.phase = "Invalid".to_owned();
+    status.reason = Some(Reason::Invalid.as_str().to_owned());
+    status.message = Some(message);
+    status.problems = problems;
+    Ok(document::document(kind, metadata, status))
+}
+
+async fn valid_document(
+    context: &Context,
+    name: &str,
+    kind: &str,
+    decision: Option<Decision>,
+) -> Result<StatusDocument, StoreError> {
+    let (metadata, mut status) = base(context, name).await?;
+    let runs = newest(context, name)?;
+    let applies = context.store.applies_of(name, 1)?;
+    let run = runs.first().map(|measured| &measured.run);
+    let drafts = document::conditions(run, applies.first());
+    status.conditions = dated(context, name, drafts, metadata.generation).await?;
+    status.phase = match (kind, run, applies.first()) {
+        ("Apply", _, Some(apply)) => document::apply_phase(apply).as_str().to_owned(),
+        (_, Some(run), _) => run.state.phase().as_str().to_owned(),
+        (_, None, _) => Phase::Pending.as_str().to_owned(),
+    };
+    describe_phase(&mut status, run, decision.as_ref());
+    if let Some(apply) = applies.first() {
+        let applied = document::applied(apply);
+        if kind == "Apply" && applied.reason.is_some() {
+            status.reason.clone_from(&applied.reason);
+            status.message.clone_from(&applied.message);
+        }
+        status.applied = Some(applied);
+    }
+    Ok(document::document(Some(kind.to_owned()), metadata, status))
+}
+
+/// Reason and message beside the phase: how it ended, or what it waits for.
+fn describe_phase(status: &mut Status, run: Option<&RunRow>, decision: Option<&Decision>) {
+    let ended = match run.map(|run| &run.state) {
+        Some(RunState::Ended(end)) => Some(end),
+        Some(
+            RunState::Pending
+            | RunState::Preparing { .. }
+            | RunState::Running { .. }
+            | RunState::Collecting { .. },
+        )
+        | None => None,
+    };
+    match (ended, decision) {
+        (Some(end), _) => {
+            status.reason = Some(end.reason.as_str().to_owned());
+            status.message = Some(end.message.clone()).filter(|message| !message.is_empty());
+            status.hint.clone_from(&end.hint);
+        }
+        (None, Some(decision)) => {
+            status.reason = Some(decision.reason.as_str().to_owned());
+            status.message = Some(decision.message.clone()).filter(|message| !message.is_empty());
+            if run.is_none() && decision.reason == Reason::Suspended {
+                status.phase = Reason::Suspended.as_str().to_owned();
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+/// What is the same for valid and invalid documents: identity, the newest run, results, history.
+async fn base(context: &Context, name: &str) -> Result<(Metadata, Status), StoreError> {
+    let record = context.store.request(name)?.filter(|record| !record.deleted);
+    let metadata = Metadata {
+        name: Some(name.to_owned()),
+        uid: record.as_ref().map(|record| record.uid.to_string()),
+        generation: record.as_ref().map(|record| record.generation),
+        spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
+    };
+    let mut status = Status { observed_generation: metadata.generation, ..Status::default() };
+    let runs = newest(context, name)?;
+    if let Some(Measured { run, figures }) = runs.first() {
+        status.command = run.plan.as_ref().map(|plan| plan.command.clone());
+        if let Some(blueprint) = &run.blueprint {
+            status.warnings.clone_from(&blueprint.warnings);
+            status.dropped.clone_from(&blueprint.dropped);
+        }
+        status.warnings.extend(tool_warnings(run));
+        status.run = Some(document::run_status(run, live(context, run)));
+        let cases = context.store.cases(run.id)?;
+        if let (Some(figures), false) = (figures, cases.is_empty()) {
+            status.results = Some(document::results(figures, &cases, run.simulated));
+        }
+    }
+    status.history =
+        runs.iter().filter(|measured| measured.run.state.phase().is_terminal()).map(document::past).collect();
+    Ok((metadata, status))
+}
+
+fn newest(context: &Context, name: &str) -> Result<Vec<Measured>, StoreError> {
+    let filter = Filter { request: Some(name.to_owned()), limit: HISTORY, ..Filter::default() };
+    let runs = context.store.runs(&filter)?;
+    runs.into_iter().map(|run| Ok(Measured { figures: context.store.figures(run.id)?, run })).collect()
+}
+
+fn tool_warnings(run: &RunRow) -> Vec<String> {
+    match &run.state {
+        RunState::Preparing { prepared, .. } => {
+            prepared.tool.as_ref().map(|tool| tool.warnings.clone()).unwrap_or_default()
+        }
+        RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => {
+            run.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default()
+        }
+    }
+}
+
+/// A run in progress as its spool shows it.
+pub fn live(context: &Context, run: &RunRow) -> Live {
+    let mut live = Live { activity: context.jobs.note(run.id), ..Live::default() };
+    let RunState::Running { step, .. } = &run.state else {
+        return live;
+    };
+    let tasks = launch_tasks(run);
+    let completed = tasks.iter().filter(|task| task.step < *step).count();
+    let Some(task) = tasks.iter().find(|task| task.step == *step) else {
+        return live;
+    };
+    let spool = context.spool(task);
+    let stderr = measure::read(&spool.join(STDERR));
+    let tail = measure::last_lines(&stderr, &measure::read(&spool.join(STDOUT)));
+    live.tail = tail.lines().map(str::to_owned).collect();
+    let current = LaunchProgress::of_stderr(&stderr);
+    if let Some(found) = progress::of_run(tasks.len() as u64, completed as u64, &current, None) {
+        let elapsed = run
+            .started_at
+            .as_ref()
+            .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+            .map(|at| context.now().unix_ms.saturating_sub(at.as_millisecond()).unsigned_abs());
+        let eta = elapsed.and_then(|elapsed| found.eta_ms(elapsed)).map(|ms| human_ms(ms / 1000 * 1000));
+        live.progress = Some(ProgressStatus { done: found.done, total: found.total, eta });
+    }
+    live
+}
+
+/// Adds to each condition when its status last changed, and keeps that.
+async fn dated(
+    context: &Context,
+    key: &str,
+    drafts: Vec<Draft>,
+    generation: Option<u64>,
+) -> Result<Vec<document::Condition>, StoreError> {
+    let known = context.store.conditions(key)?;
+    let now = timestamp(context.now().unix_ms);
+    let mut changed = Vec::new();
+    let conditions = drafts
+        .into_iter()
+        .map(|draft| {
+            let old = known.iter().find(|row| row.kind == draft.kind);
+            let at = match old {
+                Some(row) if row.status == draft.status => row.changed_at.clone(),
+                Some(_) | None => now.clone(),
+            };
+            if old.is_none_or(|row| row.status != draft.status || row.reason != draft.reason) {
+                changed.push((draft.kind, draft.status, draft.reason.clone()));
+            }
+            document::Condition {
+                kind: draft.kind,
+                status: draft.status,
+                reason: draft.reason,
+                message: draft.message,
+                observed_generation: generation,
+                last_transition_time: at,
+            }
+        })
+        .collect();
+    if !changed.is_empty() {
+        let key = key.to_owned();
+        context
+            .store
+            .write(move |connection| {
+                for (kind, status, reason) in &changed {
+                    requests::note_condition(connection, &key, kind, status, reason, &now)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(conditions)
+}
