@@ -10,11 +10,40 @@ use crate::controller::{Controller, Sources, open};
 use crate::intake::watcher_task::IntakeOptions;
 use crate::settings::Settings;
 
-/// Runs the controller in the foreground.
+/// Carry out the requests below the watched directory, until interrupted
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Every *.yaml below the watched directory is a request; its status appears beside it as NAME.status.yaml.
+Runs go on when this stops, and the next start takes them up. BENCHLET_LOG=debug tells every decision.")]
+pub struct Serve {
+    /// Where the API will listen; this version has none [default: 127.0.0.1:7077]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+}
+
+/// # Errors
+/// Another controller has the root or the state, or the root is not there.
+pub fn run(_verb: &Serve, settings: &Settings) -> Result<(), CliError> {
+    if !settings.requests.is_dir() {
+        let root = settings.requests.display();
+        return Err(CliError::usage(format!("there is no directory {root} to watch"))
+            .hint("`benchlet init` writes one, --requests names another"));
+    }
+    runtime()?.block_on(serve(settings.clone()))
+}
+
+/// The runtime of the verbs that are a controller.
 ///
 /// # Errors
-/// Another controller has the root or the state; a root that cannot be made.
-pub async fn serve(settings: Settings) -> Result<(), CliError> {
+/// No threads are to be had.
+pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::usage(format!("the asynchronous runtime does not start: {error}")))
+}
+
+async fn serve(settings: Settings) -> Result<(), CliError> {
     let root = settings.requests.clone();
     let what = format!("serve on {}", std::path::absolute(&root).unwrap_or_else(|_| root.clone()).display());
     let mut options = IntakeOptions::new(&root);

@@ -17,4 +17,5 @@ mod report;
 mod start;
 
 pub use reconcile::{Controller, Sources};
+pub use report::live;
 pub use start::{Opened, StartError, open};

@@ -54,11 +54,15 @@ pub struct Controller {
     _locks: Vec<LockFile>,
     queue: Queue,
     sources: SourceMap,
+    /// The sources are the whole root, so that what they lack is absent.
+    whole: bool,
     passes: JoinSet<Result<Decision, PassError>>,
     names: HashMap<Id, String>,
     decisions: HashMap<String, Decision>,
     failures: HashMap<String, u32>,
     listed: bool,
+    /// When the controller began, until every request was looked at once.
+    starting_since: Option<Instant>,
     unlisted: Vec<ExecutorKind>,
     next_sweep: Instant,
     status: StatusFiles,
@@ -76,11 +80,13 @@ enum PassError {
 }
 
 impl Controller {
+    /// A controller for a `whole` root, or for some files of it.
+    ///
     /// # Errors
     /// The store's own.
-    pub fn new(opened: Opened, recorded: bool) -> Result<Self, StoreError> {
+    pub fn new(opened: Opened, whole: bool) -> Result<Self, StoreError> {
         let context = opened.context.clone();
-        let names = if recorded {
+        let names = if whole {
             context.store.live_requests()?.into_iter().map(|record| (record.name, record.path)).collect()
         } else {
             BTreeMap::new()
@@ -90,6 +96,7 @@ impl Controller {
         let status = StatusFiles::new(settings.requests.clone(), settings.status_dir.clone());
         Ok(Self {
             sources: SourceMap::new(names),
+            whole,
             wakes,
             _locks: locks,
             queue: Queue::default(),
@@ -98,6 +105,7 @@ impl Controller {
             decisions: HashMap::new(),
             failures: HashMap::new(),
             listed: false,
+            starting_since: Some(Instant::now()),
             unlisted: vec![ExecutorKind::Process, ExecutorKind::Docker],
             next_sweep: Instant::now(),
             status,
@@ -132,6 +140,9 @@ impl Controller {
             self.start_passes();
             self.write_due_status().await;
             let idle = self.passes.is_empty() && self.queue.depth() == 0;
+            if idle && self.listed && self.sources.is_started() && self.stale.is_empty() {
+                self.tell_started();
+            }
             if until(&Progress { idle, started: self.sources.is_started(), decisions: &self.decisions }) {
                 self.write_all_status().await;
                 return Ok(());
@@ -182,6 +193,13 @@ impl Controller {
                 receiver
             }
         })
+    }
+
+    fn tell_started(&mut self) {
+        if let Some(since) = self.starting_since.take() {
+            let (requests, took) = (self.sources.names().count(), since.elapsed());
+            tracing::info!(requests, ?took, "every request was looked at");
+        }
     }
 
     /// Lists the executors that have not been listed, and removes what nobody waits for.
@@ -286,8 +304,9 @@ impl Controller {
 
     fn document(&self, name: &str) -> Document {
         let (Some(source), Some(file)) = (self.sources.document(name), self.sources.holder(name)) else {
-            // Before the first listing nothing can be said; afterwards the map has confirmed it.
-            return Document::Absent { confirmed: self.sources.is_started() };
+            // Before the first listing nothing can be said, and of files that were not given nothing ever.
+            let known = self.whole && self.sources.is_started() && !self.sources.is_awaited(name);
+            return Document::Absent { confirmed: known };
         };
         match source.state {
             DocumentState::Unreadable => return Document::Unreadable,

@@ -158,6 +158,11 @@ impl SourceMap {
         self.files.get(&self.held.get(name)?.path)
     }
 
+    /// Whether a name that the store knows has not been seen since the start, and may yet be.
+    pub fn is_awaited(&self, name: &str) -> bool {
+        self.unseen.contains_key(name)
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(String::as_str)
     }

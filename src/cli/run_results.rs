@@ -1,0 +1,237 @@
+//! What `benchlet run` shows: a line while it waits, and the cases of each run when all have ended.
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::output::{Cell, Console, Format, Structured, Table};
+use crate::controller::context::Context;
+use crate::controller::live;
+use crate::run::phase::{Phase, RunState};
+use crate::status::document;
+use crate::store::Store;
+use crate::store::applies::ApplyRow;
+use crate::store::benchmarks::Figures;
+use crate::store::runs::{Filter, RunRow};
+
+/// How one request ended.
+pub struct Ended {
+    name: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// A run that was made now.
+    Ran { run: Box<RunRow>, figures: Option<Box<Figures>>, cases: Vec<Value> },
+    Applied(Box<ApplyRow>),
+    /// Nothing had to run.
+    Unchanged,
+}
+
+impl Ended {
+    pub fn is_good(&self) -> bool {
+        match &self.outcome {
+            Outcome::Ran { run, .. } => run.state.phase() == Phase::Completed,
+            Outcome::Applied(apply) => document::apply_phase(apply) == Phase::Completed,
+            Outcome::Unchanged => true,
+        }
+    }
+}
+
+/// The newest run of each name, where it is newer than at the beginning.
+///
+/// # Errors
+/// The store's own.
+pub fn ended(store: &Store, names: &[String], began: &[u64]) -> Result<Vec<Ended>, CliError> {
+    names
+        .iter()
+        .zip(began)
+        .map(|(name, began)| {
+            let filter = Filter { request: Some(name.clone()), limit: 1, ..Filter::default() };
+            let run = store.runs(&filter)?.into_iter().next().filter(|run| run.seq > *began);
+            let outcome = match run {
+                Some(run) => {
+                    let cases = store.cases(run.id)?;
+                    let cases = cases.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+                    Outcome::Ran { figures: store.figures(run.id)?.map(Box::new), cases, run: Box::new(run) }
+                }
+                None => match store.applies_of(name, 1)?.into_iter().next() {
+                    Some(apply) => Outcome::Applied(Box::new(apply)),
+                    None => Outcome::Unchanged,
+                },
+            };
+            Ok(Ended { name: name.clone(), outcome })
+        })
+        .collect()
+}
+
+/// Shows how far the runs are, with what the controller knows of them.
+pub fn show(bar: &ProgressBar, context: &Context, names: &[String]) {
+    if bar.is_hidden() {
+        return;
+    }
+    let runs = context.store.open_runs().unwrap_or_default();
+    let lines = runs.iter().filter(|run| names.contains(&run.request)).map(|run| {
+        let live = live(context, run);
+        let detail = match (live.progress, live.activity) {
+            (Some(progress), _) => {
+                let eta = progress.eta.map(|eta| format!(", {eta} left")).unwrap_or_default();
+                format!(" {}/{}{eta}", progress.done, progress.total)
+            }
+            (None, Some(activity)) => format!(" {activity}"),
+            (None, None) => String::new(),
+        };
+        format!("{}: {}{detail}", run.request, run.state.phase().as_str())
+    });
+    bar.set_message(lines.collect::<Vec<_>>().join("  "));
+}
+
+/// The same from the store alone.
+pub fn show_stored(bar: &ProgressBar, store: &Store, names: &[String]) {
+    let runs = store.open_runs().unwrap_or_default();
+    let lines = runs.iter().filter(|run| names.contains(&run.request));
+    let lines: Vec<_> = lines.map(|run| format!("{}: {}", run.request, run.state.phase().as_str())).collect();
+    bar.set_message(lines.join("  "));
+}
+
+/// Prints what was measured.
+///
+/// # Errors
+/// The output's own.
+pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> Result<(), CliError> {
+    match format {
+        Some(Format::Json) => return console.structured(&as_json(ended), Structured::Json),
+        Some(Format::Yaml) => return console.structured(&as_json(ended), Structured::Yaml),
+        Some(Format::Name) => {
+            for one in ended {
+                console.line(&one.name)?;
+            }
+            return Ok(());
+        }
+        Some(Format::Wide) | None => {}
+    }
+    let mut table = Table::new(&["NAME", "PHASE", "CASE", "TEST", "PARAMETERS", "T/S", "±", "SAMPLES"]);
+    for one in ended {
+        rows(one, &mut table);
+    }
+    table.print(console)?;
+    for one in ended {
+        explain(one, console)?;
+    }
+    Ok(())
+}
+
+fn rows(one: &Ended, table: &mut Table) {
+    let dash = || Cell::new("-");
+    let mut row = |phase: &str, middle: [Cell; 6]| {
+        let mut cells = vec![Cell::new(&one.name), Cell::new(phase)];
+        cells.extend(middle);
+        table.row(cells);
+    };
+    match &one.outcome {
+        Outcome::Unchanged => row("Unchanged", std::array::from_fn(|_| dash())),
+        Outcome::Applied(apply) => {
+            row(document::apply_phase(apply).as_str(), std::array::from_fn(|_| dash()));
+        }
+        Outcome::Ran { run, cases, .. } if cases.is_empty() => {
+            row(run.state.phase().as_str(), std::array::from_fn(|_| dash()));
+        }
+        Outcome::Ran { run, cases, .. } => {
+            for case in cases {
+                let text = |name: &str| case[name].as_str().unwrap_or("-").to_owned();
+                let rate = |name: &str| case[name].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2}"));
+                let varied = case["varied"].as_object().map(|varied| {
+                    let pairs = varied.iter().map(|(name, value)| match value.as_str() {
+                        Some(text) => format!("{name}={text}"),
+                        None => format!("{name}={value}"),
+                    });
+                    pairs.collect::<Vec<_>>().join(" ")
+                });
+                let samples: usize = case["samples_ts"].as_array().map_or(0, |launches| {
+                    launches.iter().filter_map(Value::as_array).map(Vec::len).sum()
+                });
+                row(
+                    run.state.phase().as_str(),
+                    [
+                        Cell::new(case["case"].to_string()),
+                        Cell::new(text("test")),
+                        Cell::maybe(varied),
+                        Cell::new(rate("avg_ts")),
+                        Cell::new(rate("stddev_ts")),
+                        Cell::new(samples.to_string()),
+                    ],
+                );
+            }
+        }
+    }
+}
+
+fn explain(one: &Ended, console: &mut Console) -> Result<(), CliError> {
+    match &one.outcome {
+        Outcome::Unchanged => Ok(()),
+        Outcome::Ran { run, .. } => {
+            if run.simulated {
+                console.line(format!("\n{}: these figures are simulated; nothing was measured", one.name))?;
+            }
+            if let RunState::Ended(end) = &run.state
+                && end.phase != crate::run::phase::EndPhase::Completed
+            {
+                console.line(format!("\n{}: {}: {}", one.name, end.reason, end.message))?;
+                if let Some(hint) = &end.hint {
+                    console.line(format!("  hint: {hint}"))?;
+                }
+                for line in run.tail.iter().flat_map(|tail| tail.lines()) {
+                    console.line(format!("  | {line}"))?;
+                }
+            }
+            Ok(())
+        }
+        Outcome::Applied(apply) => {
+            let applied = document::applied(apply);
+            if let Some(message) = applied.message {
+                console.line(format!("\n{}: {message}", one.name))?;
+            }
+            if !applied.diff.is_empty() {
+                console.line(applied.diff)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn as_json(ended: &[Ended]) -> Value {
+    let items: Vec<Value> = ended
+        .iter()
+        .map(|one| match &one.outcome {
+            Outcome::Unchanged => json!({ "name": one.name, "phase": "Unchanged" }),
+            Outcome::Applied(apply) => {
+                let phase = document::apply_phase(apply).as_str();
+                json!({ "name": one.name, "phase": phase, "applied": document::applied(apply) })
+            }
+            Outcome::Ran { run, figures, cases } => {
+                let (reason, message) = match &run.state {
+                    RunState::Ended(end) => (Some(end.reason.as_str()), Some(end.message.clone())),
+                    RunState::Pending
+                    | RunState::Preparing { .. }
+                    | RunState::Running { .. }
+                    | RunState::Collecting { .. } => (None, None),
+                };
+                json!({
+                    "name": one.name,
+                    "phase": run.state.phase().as_str(),
+                    "reason": reason,
+                    "message": message,
+                    "run": run.id.to_string(),
+                    "service": run.service,
+                    "simulated": run.simulated,
+                    "pp_avg_ts": figures.as_ref().and_then(|figures| figures.pp_avg_ts),
+                    "pp_stddev_ts": figures.as_ref().and_then(|figures| figures.pp_stddev_ts),
+                    "tg_avg_ts": figures.as_ref().and_then(|figures| figures.tg_avg_ts),
+                    "tg_stddev_ts": figures.as_ref().and_then(|figures| figures.tg_stddev_ts),
+                    "cases": cases,
+                })
+            }
+        })
+        .collect();
+    Value::Array(items)
+}

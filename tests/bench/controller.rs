@@ -1,0 +1,220 @@
+//! How fast the controller is: from a save to `Accepted`, a start with 5,000 unchanged requests, idle
+//! CPU, and what a run costs over the same `docker run` by hand. Prints figures and ratios measured in
+//! one run; asserts none, because absolute times are the machine's.
+//!
+//! `cargo bench --bench controller [-- save|start|overhead]`; `overhead` needs Docker,
+//! `BENCHLET_TEST_IMAGE` and `BENCHLET_TEST_MODEL`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const SAVES: usize = 100;
+const REQUESTS: usize = 5_000;
+const LAUNCHES: usize = 10;
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wants = |name: &str| chosen.is_empty() || chosen.iter().any(|arg| arg == name);
+    if wants("save") {
+        save_to_accepted();
+    }
+    if wants("start") {
+        start_with_unchanged_requests();
+    }
+    if wants("overhead") {
+        overhead_of_a_run();
+    }
+}
+
+fn save_to_accepted() {
+    let place = Place::new();
+    let _serve = place.serve();
+    let mut times = Vec::new();
+    for number in 0..SAVES {
+        let name = format!("r{number}");
+        let started = Instant::now();
+        place.save(&name, &suspended("simulated"));
+        wait_for(&place.status(&name), |text| text.contains("type: Accepted"));
+        times.push(started.elapsed());
+    }
+    println!(
+        "save -> Accepted, {SAVES} saves: p50 {:?}, p99 {:?}",
+        quantile(&mut times, 0.5),
+        quantile(&mut times, 0.99)
+    );
+}
+
+fn start_with_unchanged_requests() {
+    let place = Place::new();
+    for number in 0..REQUESTS {
+        place.save(&format!("r{number}"), &suspended("simulated"));
+    }
+    let first = place.serve();
+    let cold = first.reconciled();
+    drop(first);
+    let second = place.serve();
+    let warm = second.reconciled();
+    println!("{REQUESTS} requests: first start {cold:?}, unchanged {warm:?}");
+    let before = cpu_time(second.child.id());
+    let window = Duration::from_secs(45);
+    std::thread::sleep(window);
+    let used = cpu_time(second.child.id()) - before;
+    println!(
+        "idle with {REQUESTS} requests: {:.3} % of a CPU over {window:?}",
+        100.0 * used / window.as_secs_f64()
+    );
+}
+
+fn overhead_of_a_run() {
+    let (Ok(image), Ok(model)) = (std::env::var("BENCHLET_TEST_IMAGE"), std::env::var("BENCHLET_TEST_MODEL"))
+    else {
+        println!("overhead: not measured, BENCHLET_TEST_IMAGE and BENCHLET_TEST_MODEL are not set");
+        return;
+    };
+    let place = Place::new();
+    let models = Path::new(&model).parent().unwrap();
+    let file = Path::new(&model).file_name().unwrap().to_str().unwrap();
+    place.compose(&format!(
+        "services:\n  tiny:\n    image: {image}\n    volumes: ['{}:/models:ro']\n    command: llama-server -m /models/{file} -t 2\n",
+        models.display()
+    ));
+    let _serve = place.serve();
+    let request = |token: usize| {
+        format!(
+            "apiVersion: benchlet/v1\nkind: LlamaBench\nspec:\n  service: tiny\n  rerun: \"{token}\"\n  \
+             params: {{ -p: 32, -n: 16, -r: 2, -t: 2 }}\n"
+        )
+    };
+    place.save("tiny", &request(0));
+    wait_for(&place.status("tiny"), |text| text.contains("phase: Completed"));
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for number in 1..=LAUNCHES {
+        let started = Instant::now();
+        let status = Command::new("docker")
+            .args(["run", "--rm", "--init", "--network", "none", "--read-only", "--tmpfs", "/tmp", "-v"])
+            .arg(format!("{}:/models:ro", models.display()))
+            .args([&image, "llama-bench", "-m", &format!("/models/{file}")])
+            .args(["-o", "jsonl", "-p", "32", "-n", "16", "-r", "2", "-t", "2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "docker run failed");
+        bare.push(started.elapsed());
+        // Moved in, so that the run need not wait for the writer to be done.
+        let started = Instant::now();
+        place.save("tiny", &request(number));
+        wait_for(&place.status("tiny"), |text| text.matches("phase: Completed").count() > number.min(4) + 1);
+        ours.push(started.elapsed());
+    }
+    let (ours, bare) = (quantile(&mut ours, 0.5), quantile(&mut bare, 0.5));
+    println!(
+        "a run, median of {LAUNCHES}: saved file to Completed {ours:?}, docker run by hand {bare:?}, over it {:?} (100 ms of it settling)",
+        ours.saturating_sub(bare)
+    );
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("requests")).unwrap();
+        Self { dir }
+    }
+
+    fn compose(&self, text: &str) {
+        fs::write(self.dir.path().join("docker-compose.yml"), text).unwrap();
+    }
+
+    fn save(&self, name: &str, text: &str) {
+        let path = self.dir.path().join("requests").join(format!("{name}.yaml"));
+        let draft = path.with_extension("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(&draft, &path).unwrap();
+    }
+
+    fn status(&self, name: &str) -> PathBuf {
+        self.dir.path().join("requests").join(format!("{name}.status.yaml"))
+    }
+
+    fn serve(&self) -> Serve {
+        let started = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_benchlet"))
+            .arg("serve")
+            .current_dir(self.dir.path())
+            .env("BENCHLET_LOCK_DIR", self.dir.path().join("locks"))
+            .env("BENCHLET_LOG", "info")
+            .env("NO_COLOR", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let log = child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                if sender.send((Instant::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Serve { child, lines, started }
+    }
+}
+
+struct Serve {
+    child: Child,
+    lines: Receiver<(Instant, String)>,
+    started: Instant,
+}
+
+impl Serve {
+    /// Time from the process's start until every request was looked at.
+    fn reconciled(&self) -> Duration {
+        loop {
+            let (at, line) = self.lines.recv_timeout(Duration::from_secs(120)).expect("serve says nothing");
+            if line.contains("every request was looked at") {
+                return at - self.started;
+            }
+        }
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn suspended(service: &str) -> String {
+    format!("apiVersion: benchlet/v1\nkind: LlamaBench\nspec: {{ service: {service}, suspend: true }}\n")
+}
+
+fn wait_for(path: &Path, done: impl Fn(&str) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(path).is_ok_and(|text| done(&text)) {
+        assert!(Instant::now() < limit, "waited a minute for {}", path.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn quantile(times: &mut [Duration], q: f64) -> Duration {
+    times.sort();
+    times[((times.len() - 1) as f64 * q).round() as usize]
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks as f64 / 100.0
+}
