@@ -4,6 +4,7 @@
 //! (`files`, `intake`, `executor`, `service`, `store`, `status`, `collect`) own one kind of IO each;
 //! `controller` and `cli` wire them together.
 
+pub mod cli;
 pub mod collect;
 pub mod decide;
 pub mod executor;
