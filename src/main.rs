@@ -12,7 +12,10 @@ fn main() -> ExitCode {
                 .init();
             let settings = benchlet::settings::load(&Default::default(), |n| std::env::var(n).ok()).unwrap();
             let rt = tokio::runtime::Runtime::new().unwrap();
-            if let Err(e) = rt.block_on(benchlet::cli::serve::serve(settings)) {
+            let _ = rt;
+            if let Err(e) =
+                benchlet::cli::serve::run(&benchlet::cli::serve::Serve { listen: None }, &settings)
+            {
                 eprintln!("{e}");
                 return ExitCode::FAILURE;
             }

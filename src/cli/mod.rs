@@ -1,3 +1,4 @@
 //! temporary
 pub mod error;
+pub mod output;
 pub mod serve;

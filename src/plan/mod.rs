@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod bench_matrix;
 mod command_place;
 pub mod command_splice;
 pub mod command_text;

@@ -6,6 +6,7 @@ pub mod benchmarks;
 pub mod commands;
 pub mod events;
 pub mod facts;
+pub mod overview;
 pub mod requests;
 pub mod runs;
 

@@ -57,6 +57,7 @@ CREATE INDEX runs_owing ON runs (request_name) WHERE owes_apply = 1;
 CREATE INDEX runs_request ON runs (request_name, seq);
 CREATE INDEX runs_service ON runs (service, seq);
 CREATE INDEX runs_phase_service ON runs (phase, service, seq);
+CREATE INDEX runs_phase ON runs (phase, seq);
 
 CREATE TABLE benchmark_runs (
     id             TEXT PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,

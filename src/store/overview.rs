@@ -1,0 +1,241 @@
+//! What lists show: requests with their newest run, runs with their figures, each in one query. Reads
+//! only.
+
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
+
+use super::applies::ApplyState;
+use super::requests::ConditionRow;
+use super::runs::Filter;
+use super::{StoreError, all, decode};
+use crate::request::control::Control;
+use crate::request::valid::Spec;
+use crate::run::phase::RunState;
+
+/// A run in a list.
+#[derive(Debug, Clone)]
+pub struct RunSummary {
+    pub id: Uuid,
+    pub request: String,
+    pub kind: String,
+    pub service: String,
+    pub generation: u64,
+    pub state: RunState,
+    pub simulated: bool,
+    /// Known once its parameters were resolved.
+    pub launches: Option<u32>,
+    pub params: Vec<(String, String)>,
+    pub pp_avg_ts: Option<f64>,
+    pub pp_stddev_ts: Option<f64>,
+    pub tg_avg_ts: Option<f64>,
+    pub tg_stddev_ts: Option<f64>,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+    pub started_at: Option<String>,
+    pub completed_at: Option<String>,
+}
+
+/// A live request with what became of it last.
+#[derive(Debug, Clone)]
+pub struct RequestSummary {
+    pub name: String,
+    pub uid: String,
+    pub kind: String,
+    pub path: String,
+    pub generation: u64,
+    pub spec_hash: String,
+    pub control: Control,
+    pub spec: Spec,
+    /// What the file asks for was not dealt with yet.
+    pub waiting: bool,
+    pub created_at: String,
+    pub run: Option<RunSummary>,
+    pub apply: Option<AppliedLast>,
+    pub accepted: Option<ConditionRow>,
+    /// Of the condition `Succeeded`.
+    pub succeeded: Option<ConditionRow>,
+}
+
+#[derive(Debug, Clone)]
+pub struct AppliedLast {
+    pub state: ApplyState,
+    pub created_at: String,
+    pub ended_at: Option<String>,
+}
+
+/// A name that no valid document holds.
+#[derive(Debug, Clone)]
+pub struct RefusedName {
+    pub name: String,
+    pub condition: ConditionRow,
+}
+
+/// A condition of a request, by its type.
+#[derive(Debug, Clone)]
+pub struct NamedCondition {
+    pub kind: String,
+    pub condition: ConditionRow,
+}
+
+const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS run_kind, r.service, \
+    r.generation AS run_generation, r.state_json, r.simulated, \
+    json_extract(r.blueprint_json, '$.launches') AS launches, b.params_json, b.pp_avg_ts, b.pp_stddev_ts, \
+    b.tg_avg_ts, b.tg_stddev_ts, r.created_at AS run_created_at, r.started_at, r.completed_at";
+
+impl super::Store {
+    /// Runs with their figures, newest first.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn run_summaries(&self, filter: &Filter) -> Result<Vec<RunSummary>, StoreError> {
+        let mut clauses = Vec::new();
+        let mut values: Vec<String> = Vec::new();
+        let phase = filter.phase.map(|phase| phase.as_str().to_owned());
+        for (column, value) in
+            [("r.request_name", &filter.request), ("r.service", &filter.service), ("r.phase", &phase)]
+        {
+            if let Some(value) = value {
+                values.push(value.clone());
+                clauses.push(format!("{column} = ?{}", values.len()));
+            }
+        }
+        let condition = if clauses.is_empty() { "1".to_owned() } else { clauses.join(" AND ") };
+        let limit = if filter.limit == 0 { 20 } else { filter.limit };
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM runs r LEFT JOIN benchmark_runs b ON b.id = r.id
+             WHERE {condition} ORDER BY r.seq DESC LIMIT {limit} OFFSET {}",
+            filter.offset
+        );
+        self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
+    }
+
+    /// The live requests by name, or the one of that name.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn request_summaries(&self, name: Option<&str>) -> Result<Vec<RequestSummary>, StoreError> {
+        let condition = if name.is_some() { "AND q.name = ?1" } else { "" };
+        let sql = format!(
+            "SELECT q.uid, q.name, q.kind, q.path, q.generation, q.spec_hash, q.satisfied_hash,
+                q.control_json, q.spec_json, q.created_at, {RUN_COLUMNS},
+                a.state_json AS apply_json, a.created_at AS applied_at, a.ended_at AS apply_ended_at,
+                c.status AS accepted, c.reason AS accepted_reason, c.changed_at AS accepted_at,
+                s.status AS succeeded, s.reason AS succeeded_reason, s.changed_at AS succeeded_at
+             FROM requests q
+             LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
+             LEFT JOIN benchmark_runs b ON b.id = r.id
+             LEFT JOIN applies a ON a.seq = (SELECT max(seq) FROM applies WHERE request_name = q.name)
+             LEFT JOIN conditions c ON c.request = q.name AND c.type = 'Accepted'
+             LEFT JOIN conditions s ON s.request = q.name AND s.type = 'Succeeded'
+             WHERE q.deleted_at IS NULL {condition} ORDER BY q.name"
+        );
+        self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(name), request))
+    }
+
+    /// Names whose documents were refused and that no valid one holds.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn refused_names(&self) -> Result<Vec<RefusedName>, StoreError> {
+        let sql = "SELECT c.request, c.status, c.reason, c.changed_at FROM conditions c
+             WHERE c.type = 'Accepted' AND c.status = 'False' AND NOT EXISTS
+                (SELECT 1 FROM requests q WHERE q.name = c.request AND q.deleted_at IS NULL)
+             ORDER BY c.request";
+        self.read(|connection| {
+            all(connection, sql, [], |row| {
+                let condition =
+                    ConditionRow { status: row.get(1)?, reason: row.get(2)?, changed_at: row.get(3)? };
+                Ok(RefusedName { name: row.get(0)?, condition })
+            })
+        })
+    }
+
+    /// A request's conditions, by type.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn conditions(&self, request: &str) -> Result<Vec<NamedCondition>, StoreError> {
+        let sql = "SELECT type, status, reason, changed_at FROM conditions WHERE request = ?1 ORDER BY type";
+        self.read(|connection| {
+            all(connection, sql, [request], |row| {
+                let condition =
+                    ConditionRow { status: row.get(1)?, reason: row.get(2)?, changed_at: row.get(3)? };
+                Ok(NamedCondition { kind: row.get(0)?, condition })
+            })
+        })
+    }
+
+    /// Names that were ever requests, for what somebody may have meant.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn known_names(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|connection: &Connection| {
+            let sql = "SELECT DISTINCT name FROM requests ORDER BY name LIMIT 10000";
+            all(connection, sql, [], |row| Ok(row.get(0)?))
+        })
+    }
+}
+
+fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
+    let params: Option<String> = row.get("params_json")?;
+    let params: Option<serde_json::Map<String, serde_json::Value>> =
+        params.map(|text| decode("parameters", &text)).transpose()?;
+    let text =
+        |value: serde_json::Value| value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
+    Ok(RunSummary {
+        id: super::uuid_of(row, "run_id")?,
+        request: row.get("request_name")?,
+        kind: row.get("run_kind")?,
+        service: row.get("service")?,
+        generation: row.get("run_generation")?,
+        state: decode("state", &row.get::<_, String>("state_json")?)?,
+        simulated: row.get("simulated")?,
+        launches: row.get("launches")?,
+        params: params.unwrap_or_default().into_iter().map(|(flag, value)| (flag, text(value))).collect(),
+        pp_avg_ts: row.get("pp_avg_ts")?,
+        pp_stddev_ts: row.get("pp_stddev_ts")?,
+        tg_avg_ts: row.get("tg_avg_ts")?,
+        tg_stddev_ts: row.get("tg_stddev_ts")?,
+        created_at: row.get("run_created_at")?,
+        started_at: row.get("started_at")?,
+        completed_at: row.get("completed_at")?,
+    })
+}
+
+fn request(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
+    let (spec_hash, satisfied): (String, Option<String>) =
+        (row.get("spec_hash")?, row.get("satisfied_hash")?);
+    let has_run = row.get::<_, Option<String>>("run_id")?.is_some();
+    let apply = match row.get::<_, Option<String>>("apply_json")? {
+        None => None,
+        Some(state) => Some(AppliedLast {
+            state: decode("apply's state", &state)?,
+            created_at: row.get("applied_at")?,
+            ended_at: row.get("apply_ended_at")?,
+        }),
+    };
+    Ok(RequestSummary {
+        name: row.get("name")?,
+        uid: row.get("uid")?,
+        kind: row.get("kind")?,
+        path: row.get("path")?,
+        generation: row.get("generation")?,
+        waiting: satisfied.as_deref() != Some(spec_hash.as_str()),
+        spec_hash,
+        control: decode("control", &row.get::<_, String>("control_json")?)?,
+        spec: decode("spec", &row.get::<_, String>("spec_json")?)?,
+        created_at: row.get("created_at")?,
+        run: has_run.then(|| run(row)).transpose()?,
+        apply,
+        accepted: condition(row, ["accepted", "accepted_reason", "accepted_at"])?,
+        succeeded: condition(row, ["succeeded", "succeeded_reason", "succeeded_at"])?,
+    })
+}
+
+fn condition(row: &Row<'_>, columns: [&str; 3]) -> Result<Option<ConditionRow>, StoreError> {
+    let Some(status) = row.get::<_, Option<String>>(columns[0])? else {
+        return Ok(None);
+    };
+    Ok(Some(ConditionRow { status, reason: row.get(columns[1])?, changed_at: row.get(columns[2])? }))
+}
