@@ -287,7 +287,7 @@ async fn dated(
     let conditions = drafts
         .into_iter()
         .map(|draft| {
-            let old = known.iter().find(|row| row.kind == draft.kind);
+            let old = known.iter().find(|row| row.kind == draft.kind).map(|row| &row.condition);
             let at = match old {
                 Some(row) if row.status == draft.status => row.changed_at.clone(),
                 Some(_) | None => now.clone(),

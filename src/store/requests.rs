@@ -8,7 +8,6 @@ use crate::decide::observed::Record;
 /// When a condition last changed its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionRow {
-    pub kind: String,
     pub status: String,
     pub reason: String,
     pub changed_at: String,
@@ -34,24 +33,6 @@ impl super::Store {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM requests WHERE deleted_at IS NULL ORDER BY name");
             all(connection, &sql, [], record)
-        })
-    }
-
-    /// A request's conditions as they were last noted.
-    ///
-    /// # Errors
-    /// SQLite's own.
-    pub fn conditions(&self, request: &str) -> Result<Vec<ConditionRow>, StoreError> {
-        self.read(|connection| {
-            let sql = "SELECT type, status, reason, changed_at FROM conditions WHERE request = ?1";
-            all(connection, sql, [request], |row| {
-                Ok(ConditionRow {
-                    kind: row.get(0)?,
-                    status: row.get(1)?,
-                    reason: row.get(2)?,
-                    changed_at: row.get(3)?,
-                })
-            })
         })
     }
 }
