@@ -5,6 +5,7 @@
 //! `controller` and `cli` wire them together.
 
 pub mod collect;
+pub mod controller;
 pub mod decide;
 pub mod executor;
 pub mod files;

@@ -110,8 +110,11 @@ pub fn choose_params(params: &[Param], cases: &[Case], options: &ApplyOptions) -
         (None, _) if cells.len() <= 1 => None,
         (None, Some(metric)) => Some(best(cases, metric)?),
         (None, None) => {
-            let message =
-                format!("the run is a matrix of {} cells, and none is chosen: {}", cells.len(), names(&cells));
+            let message = format!(
+                "the run is a matrix of {} cells, and none is chosen: {}",
+                cells.len(),
+                names(&cells)
+            );
             return Err(Refusal::new(Reason::CaseNeeded, message)
                 .hint("name one of these numbers with case, or let metric: tg_avg_ts choose the fastest"));
         }
@@ -209,9 +212,10 @@ fn select(selector: &CaseSelector, cases: &[Case], cells: &[Cell<'_>]) -> Result
             match matching.as_slice() {
                 [] => Err(refuse(format!("no cell of the run has {wanted}"))),
                 [cell] => Ok(cell.numbers.first().copied().unwrap_or(1)),
-                several => {
-                    Err(refuse(format!("{} cells of the run have {wanted}; name more columns", several.len())))
-                }
+                several => Err(refuse(format!(
+                    "{} cells of the run have {wanted}; name more columns",
+                    several.len()
+                ))),
             }
         }
     }

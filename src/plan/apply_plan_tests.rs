@@ -60,16 +60,15 @@ fn second(flag: &str, list: &str, cells: [Value; 2]) -> Result<String, Refusal> 
 #[test]
 fn a_run_of_one_cell_has_its_own_parameters() {
     let given = params(&[("-p", "512,1024"), ("-b", "512"), ("-fa", "on")]);
-    let chosen = choose_params(&given, &matrix(&[json!({"n_batch": 512})]), &ApplyOptions::default()).unwrap();
+    let chosen =
+        choose_params(&given, &matrix(&[json!({"n_batch": 512})]), &ApplyOptions::default()).unwrap();
     assert_eq!(chosen, Chosen { params: given, case: None, cell: String::new() });
 }
 
 #[test]
 fn prompt_lengths_alone_are_no_choice() {
-    let rows = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/llama-cpp/bench/comma.stdout"
-    ));
+    let rows =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/llama-cpp/bench/comma.stdout"));
     let cases = pool(&[parse_rows(rows).rows]);
     assert_eq!(cases.len(), 3);
     let given = params(&[("-p", "32,64"), ("-n", "16"), ("-b", "512")]);
