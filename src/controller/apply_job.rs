@@ -10,16 +10,16 @@ use uuid::Uuid;
 use super::apply_files::{self as files, Intent, NewText, Stage};
 use super::apply_restart::{self, Restarted};
 pub use super::apply_revert::revert;
+use super::apply_source::resolve;
 use crate::executor::DockerExecutor;
 use crate::plan::apply_plan::translate;
 use crate::request::apply::{ApplyOptions, ApplySource};
 use crate::request::flags::Param;
 use crate::run::case::Case;
-use crate::run::phase::Phase;
 use crate::run::reason::{Reason, Refusal};
 use crate::settings::Settings;
 use crate::store::applies::{self, ApplyRow, ApplyState, ApplyWrite, Outcome};
-use crate::store::runs::{Filter, RunRow};
+use crate::store::runs::RunRow;
 use crate::store::{Store, StoreError, events};
 
 /// What an apply needs; the command line has it without a controller.
@@ -32,7 +32,7 @@ pub struct ApplyContext {
 }
 
 /// How an apply came to its end before it was done.
-pub(super) enum Stop {
+enum Stop {
     /// To be journaled, with what was written all the same.
     Refused(Refusal, Option<Box<Outcome>>),
     /// The journal itself does not take anything.
@@ -167,12 +167,19 @@ async fn write(
         } else {
             files::write(&lock_for, &left, &backups, &label, &mut outcome.writes)
         };
+        if done.is_err() {
+            files::locate_backups(&mut outcome.writes, &backups, &label);
+        }
         Ok((outcome, done.map_err(|refusal| mask.refusal(refusal))))
     })
     .await?;
     if let Err(refusal) = done {
-        let some = files::stages(&outcome.writes).contains(&Stage::After);
-        return Err(Stop::Refused(refusal, some.then(|| Box::new(outcome))));
+        let stages = files::stages(&outcome.writes);
+        // An earlier try of this apply may have waited for the same lock and been first.
+        if !stages.iter().all(|stage| *stage == Stage::After) {
+            let some = stages.contains(&Stage::After);
+            return Err(Stop::Refused(refusal, some.then(|| Box::new(outcome))));
+        }
     }
     written(around, row, None, outcome).await
 }
@@ -271,75 +278,6 @@ pub(super) fn load(around: &ApplyContext, id: Uuid) -> Result<ApplyRow, Refusal>
     around.store.apply(id).map_err(store_refusal)?.ok_or_else(|| {
         Refusal::new(Reason::RunUnknown, format!("there is no apply {id}"))
             .hint("`benchlet describe NAME` lists the applies of a request")
-    })
-}
-
-/// The run that is to be applied; one that was resolved before stays it.
-fn resolve(around: &ApplyContext, known: Option<Uuid>, source: &ApplySource) -> Result<RunRow, Refusal> {
-    let id = match (known, source) {
-        (Some(run), _) => run,
-        (None, ApplySource::Run(run)) => *run,
-        (None, ApplySource::LatestOf { request }) => return latest(around, request),
-        (None, ApplySource::BestOf { request, metric }) => {
-            let best = around.store.best_run(request, metric.as_str()).map_err(store_refusal)?;
-            best.ok_or_else(|| {
-                let message =
-                    format!("no completed run of {request} has a {} to be the best by", metric.as_str());
-                Refusal::new(Reason::RunUnknown, message)
-                    .hint("a matrix has no single figure: apply it with run: ID and a case or metric")
-            })?
-        }
-    };
-    let run = around.store.run(id).map_err(store_refusal)?.ok_or_else(|| {
-        Refusal::new(Reason::RunUnknown, format!("there is no run {id}"))
-            .hint("`benchlet history` lists the runs")
-    })?;
-    match run.state.phase() {
-        Phase::Completed if run.simulated => {
-            let message = format!("the run {id} is simulated, so its figures say nothing about the service");
-            Err(Refusal::new(Reason::NothingToApply, message).hint("measure the service itself"))
-        }
-        Phase::Completed => Ok(run),
-        phase @ (Phase::Pending
-        | Phase::Preparing
-        | Phase::Running
-        | Phase::Collecting
-        | Phase::Failed
-        | Phase::Cancelled) => {
-            let message = format!("the run {id} is {} and not Completed", phase.as_str());
-            Err(Refusal::new(Reason::RunNotCompleted, message).hint("apply a run that completed"))
-        }
-    }
-}
-
-/// The newest completed run of a request that really measured.
-fn latest(around: &ApplyContext, request: &str) -> Result<RunRow, Refusal> {
-    let mut filter = Filter {
-        request: Some(request.to_owned()),
-        phase: Some(Phase::Completed),
-        limit: 50,
-        offset: 0,
-        service: None,
-    };
-    loop {
-        let page = around.store.runs(&filter).map_err(store_refusal)?;
-        let full = page.len() == filter.limit as usize;
-        if let Some(run) = page.into_iter().find(|run| !run.simulated) {
-            return Ok(run);
-        }
-        if !full {
-            break;
-        }
-        filter.offset += filter.limit;
-    }
-    let any = Filter { phase: None, limit: 1, offset: 0, ..filter };
-    let known = !around.store.runs(&any).map_err(store_refusal)?.is_empty();
-    Err(if known {
-        Refusal::new(Reason::RunNotCompleted, format!("no run of {request} has completed yet"))
-            .hint(format!("`benchlet describe {request}` says how its runs ended"))
-    } else {
-        Refusal::new(Reason::RunUnknown, format!("{request} has no run"))
-            .hint("`benchlet get` lists the requests")
     })
 }
 

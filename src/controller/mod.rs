@@ -4,3 +4,4 @@ mod apply_files;
 pub mod apply_job;
 mod apply_restart;
 mod apply_revert;
+mod apply_source;

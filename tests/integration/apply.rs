@@ -441,6 +441,30 @@ async fn a_crash_before_during_and_after_the_write_ends_in_the_same_state() {
 }
 
 #[tokio::test]
+async fn two_that_carry_out_the_same_apply_write_it_once() {
+    let place = Place::dock();
+    let run = place.run("llamacpp-qwen3", &[("-b", "4096")], &one_cell()).await;
+    let id = place.plan(ApplySource::Run(run), plain()).await;
+    let theirs = place.lock();
+    let work: Vec<_> = (0..2)
+        .map(|_| {
+            let around = place.around.clone();
+            tokio::spawn(async move { carry_out(&around, id).await })
+        })
+        .collect();
+    until("both are at the lock", || async {
+        (place.events().iter().filter(|reason| *reason == "Applying").count() == 2).then_some(())
+    })
+    .await;
+    theirs.unlock().unwrap();
+    for one in work {
+        assert_eq!(one.await.unwrap().unwrap().writes.len(), 2);
+    }
+    assert_eq!(place.copies(), 2);
+    assert!(matches!(place.state(id), ApplyState::Done { .. }));
+}
+
+#[tokio::test]
 async fn a_file_that_is_edited_during_a_crash_is_a_conflict_in_words() {
     let place = Place::dock();
     let run = place.run("llamacpp-qwen3", &[("-b", "4096")], &one_cell()).await;
