@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_job, crash, measure, prepare};
+use super::{apply_task, crash, measure, prepare};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -148,7 +148,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
         Action::CreateApply(new) => {
             context.store.write(move |connection| applies::create(connection, &new, &now)).await?;
         }
-        Action::StartApply { id } => apply_job::start(context, id, &observed.name),
+        Action::StartApply { id } => apply_task::start(context, id, &observed.name),
         Action::Answer { command, outcome } => {
             context
                 .store

@@ -1,7 +1,12 @@
 //! The controller: observes one request at a time, lets `decide` give one order, carries it out, and
 //! looks again. Wires the adapters together; policy is `decide`'s alone.
 
+mod apply_files;
 pub mod apply_job;
+mod apply_restart;
+mod apply_revert;
+mod apply_source;
+mod apply_task;
 mod claims;
 pub mod context;
 mod crash;

@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod applied_check;
+pub mod apply_plan;
 pub mod bench_matrix;
 mod command_place;
 pub mod command_splice;

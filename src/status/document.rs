@@ -218,7 +218,7 @@ pub fn conditions(newest: Option<&RunRow>, apply: Option<&ApplyRow>) -> Vec<Draf
             ApplyState::Reverted { .. } => {
                 Draft::new("Applied", "False", Reason::Idle, "the apply was reverted")
             }
-            ApplyState::Failed { refusal } => {
+            ApplyState::Failed { refusal, .. } => {
                 Draft::new("Applied", "False", refusal.reason, refusal.message.clone())
             }
         });
@@ -324,7 +324,7 @@ pub fn applied(apply: &ApplyRow) -> Applied {
         ApplyState::Restarting { outcome } => ("Restarting", Some(outcome), None),
         ApplyState::Done { outcome } => ("Done", Some(outcome), None),
         ApplyState::Reverted { outcome } => ("Reverted", Some(outcome), None),
-        ApplyState::Failed { refusal } => ("Failed", None, Some(refusal)),
+        ApplyState::Failed { refusal, outcome } => ("Failed", outcome.as_deref(), Some(refusal)),
     };
     let map = |pairs: &[(String, String)]| {
         pairs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect()

@@ -14,11 +14,24 @@ use crate::run::reason::Refusal;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ApplyState {
     Planned,
-    Writing { outcome: Outcome },
-    Restarting { outcome: Outcome },
-    Done { outcome: Outcome },
-    Failed { refusal: Refusal },
-    Reverted { outcome: Outcome },
+    Writing {
+        outcome: Outcome,
+    },
+    Restarting {
+        outcome: Outcome,
+    },
+    Done {
+        outcome: Outcome,
+    },
+    /// With an outcome, files were written before it failed: they can be reverted.
+    Failed {
+        refusal: Refusal,
+        #[serde(default)]
+        outcome: Option<Box<Outcome>>,
+    },
+    Reverted {
+        outcome: Outcome,
+    },
 }
 
 /// What an apply does, and did.
@@ -201,7 +214,9 @@ pub fn advance(
         ApplyState::Restarting { outcome } => ("Restarting", false, Some(&outcome.service)),
         ApplyState::Done { outcome } => ("Done", true, Some(&outcome.service)),
         ApplyState::Reverted { outcome } => ("Reverted", true, Some(&outcome.service)),
-        ApplyState::Failed { .. } => ("Failed", true, None),
+        ApplyState::Failed { outcome, .. } => {
+            ("Failed", true, outcome.as_ref().map(|outcome| &outcome.service))
+        }
     };
     connection
         .prepare_cached(

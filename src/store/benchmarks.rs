@@ -72,7 +72,7 @@ impl super::Store {
     }
 
     /// The completed run of a request with the highest value of a rate; matrices are left out,
-    /// because they have no one figure.
+    /// because they have no one figure, and so is what was only simulated.
     ///
     /// # Errors
     /// SQLite's own.
@@ -86,6 +86,7 @@ impl super::Store {
             let sql = format!(
                 "SELECT r.id FROM runs r JOIN benchmark_runs b ON b.id = r.id
                  WHERE r.request_name = ?1 AND r.phase = 'Completed' AND b.{column} IS NOT NULL
+                   AND b.simulated = 0
                  ORDER BY b.{column} DESC, r.seq DESC LIMIT 1"
             );
             let id: Option<String> =
