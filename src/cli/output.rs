@@ -360,18 +360,20 @@ mod tests {
     fn a_table_has_three_blanks_and_no_trailing_ones() {
         let mut table = Table::new(&["NAME", "PHASE", "AGE"]);
         table.row(vec!["a-long-name".into(), Cell::new("Failed").style(Style::Bad), "5m".into()]);
-        let lines: Vec<String> =
-            [vec!["NAME".into(), "PHASE".into(), "".into()], table.rows[0].clone()]
-                .iter()
-                .map(|row| table.rendered(row, false))
-                .collect();
+        let lines: Vec<String> = [vec!["NAME".into(), "PHASE".into(), "".into()], table.rows[0].clone()]
+            .iter()
+            .map(|row| table.rendered(row, false))
+            .collect();
         assert_eq!(lines, ["NAME          PHASE", "a-long-name   Failed   5m"]);
         assert_eq!(table.rendered(&table.rows[0], true), "a-long-name   \x1b[31mFailed\x1b[0m   5m");
     }
 
     #[test]
     fn no_control_character_gets_through() {
-        assert_eq!(clean("a\x1b[31mred\r\n\u{9b}31m\u{202e}x\t|"), "a\\u{1b}[31mred\\r\\n\\u{9b}31m\\u{202e}x\t|");
+        assert_eq!(
+            clean("a\x1b[31mred\r\n\u{9b}31m\u{202e}x\t|"),
+            "a\\u{1b}[31mred\\r\\n\\u{9b}31m\\u{202e}x\t|"
+        );
         assert_eq!(clean_lines("a\nb\x07"), "a\nb\\u{7}");
         assert_eq!(ascii_controls("{\"a\":\"\u{9b}é\"}"), "{\"a\":\"\\u009bé\"}");
     }

@@ -183,7 +183,11 @@ impl Matrix {
 
     /// Columns of which several values are measured.
     pub fn varied(&self) -> Vec<&'static str> {
-        AXES.iter().zip(&self.axes).filter(|(_, given)| given.len() > 1).map(|(axis, _)| axis.column).collect()
+        AXES.iter()
+            .zip(&self.axes)
+            .filter(|(_, given)| given.len() > 1)
+            .map(|(axis, _)| axis.column)
+            .collect()
     }
 
     fn or_default(&self, axis: &Axis, given: &[Value]) -> Vec<Value> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::applies::ApplyState;
 use super::requests::ConditionRow;
 use super::runs::Filter;
-use super::{StoreError, all, decode};
+use super::{StoreError, all, decode, first};
 use crate::request::control::Control;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
@@ -109,6 +109,17 @@ impl super::Store {
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
     }
 
+    /// One run with its figures.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn run_summary(&self, id: Uuid) -> Result<Option<RunSummary>, StoreError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM runs r LEFT JOIN benchmark_runs b ON b.id = r.id WHERE r.id = ?1"
+        );
+        self.read(|connection| first(connection, &sql, [id.to_string()], run))
+    }
+
     /// The live requests by name, or the one of that name.
     ///
     /// # Errors
@@ -181,7 +192,8 @@ fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
     let params: Option<String> = row.get("params_json")?;
     let params: Option<serde_json::Map<String, serde_json::Value>> =
         params.map(|text| decode("parameters", &text)).transpose()?;
-    let text = |value: serde_json::Value| value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
+    let text =
+        |value: serde_json::Value| value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
     Ok(RunSummary {
         id: super::uuid_of(row, "run_id")?,
         request: row.get("request_name")?,
@@ -203,7 +215,8 @@ fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
 }
 
 fn request(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
-    let (spec_hash, satisfied): (String, Option<String>) = (row.get("spec_hash")?, row.get("satisfied_hash")?);
+    let (spec_hash, satisfied): (String, Option<String>) =
+        (row.get("spec_hash")?, row.get("satisfied_hash")?);
     let has_run = row.get::<_, Option<String>>("run_id")?.is_some();
     let apply = match row.get::<_, Option<String>>("apply_json")? {
         None => None,
