@@ -18,9 +18,9 @@ use super::{serve, state_dir};
 use crate::controller::{Controller, Sources, open};
 use crate::decide::observed::Verb;
 use crate::intake::ignore::{Candidate, classify};
+use crate::intake::listing;
 use crate::intake::load::{Content, Loaded, LoadedFile, load};
 use crate::intake::watcher_task::IntakeEvent;
-use crate::intake::listing;
 use crate::request::flags::Param;
 use crate::request::valid;
 use crate::settings::Settings;
@@ -114,7 +114,9 @@ fn gather(verb: &Run, settings: &Settings) -> Result<Given, CliError> {
 
 fn from_stdin(verb: &Run) -> Result<Given, CliError> {
     if verb.paths.len() > 1 {
-        return Err(CliError::usage("- cannot be combined with other paths").hint("run them one after the other"));
+        return Err(
+            CliError::usage("- cannot be combined with other paths").hint("run them one after the other")
+        );
     }
     let mut text = Vec::new();
     std::io::stdin().take(2 << 20).read_to_end(&mut text)?;
@@ -200,7 +202,8 @@ fn problems(given: &Given, console: &mut Console) -> Result<(), CliError> {
     if count == 0 {
         return Ok(());
     }
-    let message = format!("{count} problem{} in the requests; nothing was run", if count == 1 { "" } else { "s" });
+    let message =
+        format!("{count} problem{} in the requests; nothing was run", if count == 1 { "" } else { "s" });
     Err(CliError::usage(message).hint("`benchlet validate` shows them in their lines"))
 }
 
@@ -332,4 +335,3 @@ fn bar(console: &Console) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
-

@@ -22,7 +22,11 @@ pub struct Ended {
 
 enum Outcome {
     /// A run that was made now.
-    Ran { run: Box<RunRow>, figures: Option<Box<Figures>>, cases: Vec<Value> },
+    Ran {
+        run: Box<RunRow>,
+        figures: Option<Box<Figures>>,
+        cases: Vec<Value>,
+    },
     Applied(Box<ApplyRow>),
     /// Nothing had to run.
     Unchanged,
@@ -139,7 +143,9 @@ fn rows(one: &Ended, table: &mut Table) {
         Outcome::Ran { run, cases, .. } => {
             for case in cases {
                 let text = |name: &str| case[name].as_str().unwrap_or("-").to_owned();
-                let rate = |name: &str| case[name].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2}"));
+                let rate = |name: &str| {
+                    case[name].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{rate:.2}"))
+                };
                 let varied = case["varied"].as_object().map(|varied| {
                     let pairs = varied.iter().map(|(name, value)| match value.as_str() {
                         Some(text) => format!("{name}={text}"),
@@ -147,9 +153,9 @@ fn rows(one: &Ended, table: &mut Table) {
                     });
                     pairs.collect::<Vec<_>>().join(" ")
                 });
-                let samples: usize = case["samples_ts"].as_array().map_or(0, |launches| {
-                    launches.iter().filter_map(Value::as_array).map(Vec::len).sum()
-                });
+                let samples: usize = case["samples_ts"]
+                    .as_array()
+                    .map_or(0, |launches| launches.iter().filter_map(Value::as_array).map(Vec::len).sum());
                 row(
                     run.state.phase().as_str(),
                     [

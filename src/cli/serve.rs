@@ -23,11 +23,15 @@ pub struct Serve {
 
 /// # Errors
 /// Another controller has the root or the state, or the root is not there.
-pub fn run(_verb: &Serve, settings: &Settings) -> Result<(), CliError> {
+pub fn run(verb: &Serve, settings: &Settings) -> Result<(), CliError> {
     if !settings.requests.is_dir() {
         let root = settings.requests.display();
         return Err(CliError::usage(format!("there is no directory {root} to watch"))
             .hint("`benchlet init` writes one, --requests names another"));
+    }
+    if let Some(listen) = &verb.listen {
+        return Err(CliError::usage(format!("nothing can listen on {listen}: this version has no API"))
+            .hint("leave --listen out; files and the command line do everything"));
     }
     runtime()?.block_on(serve(settings.clone()))
 }

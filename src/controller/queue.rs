@@ -3,6 +3,7 @@
 //! argument.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,17 +19,32 @@ pub enum Priority {
 /// The longest delay that is kept; a later wish is looked at then and wished again.
 const FARTHEST: Duration = Duration::from_secs(3600);
 
-#[derive(Debug, Default)]
-pub struct Queue {
-    high: VecDeque<String>,
-    low: VecDeque<String>,
-    queued: HashMap<String, Queued>,
-    delayed: BTreeMap<(Instant, u64), String>,
-    wishes: HashMap<String, (Instant, u64)>,
-    processing: HashSet<String>,
+#[derive(Debug)]
+pub struct Queue<K> {
+    high: VecDeque<K>,
+    low: VecDeque<K>,
+    queued: HashMap<K, Queued>,
+    delayed: BTreeMap<(Instant, u64), K>,
+    wishes: HashMap<K, (Instant, u64)>,
+    processing: HashSet<K>,
     /// Woken while in progress: goes round again.
-    dirty: HashSet<String>,
+    dirty: HashSet<K>,
     next_number: u64,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            high: VecDeque::new(),
+            low: VecDeque::new(),
+            queued: HashMap::new(),
+            delayed: BTreeMap::new(),
+            wishes: HashMap::new(),
+            processing: HashSet::new(),
+            dirty: HashSet::new(),
+            next_number: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,29 +53,29 @@ enum Queued {
     Low,
 }
 
-impl Queue {
+impl<K: Clone + Eq + Hash> Queue<K> {
     /// Queues a key now. One in progress is queued again when it is done.
-    pub fn wake(&mut self, key: &str, priority: Priority) {
+    pub fn wake(&mut self, key: &K, priority: Priority) {
         if self.processing.contains(key) {
-            self.dirty.insert(key.to_owned());
+            self.dirty.insert(key.clone());
             return;
         }
         match (self.queued.get(key), priority) {
             (Some(Queued::High), _) | (Some(Queued::Low), Priority::Low) => {}
             (Some(Queued::Low), Priority::High) | (None, Priority::High) => {
                 // Its place in the low queue is skipped when it comes up.
-                self.queued.insert(key.to_owned(), Queued::High);
-                self.high.push_back(key.to_owned());
+                self.queued.insert(key.clone(), Queued::High);
+                self.high.push_back(key.clone());
             }
             (None, Priority::Low) => {
-                self.queued.insert(key.to_owned(), Queued::Low);
-                self.low.push_back(key.to_owned());
+                self.queued.insert(key.clone(), Queued::Low);
+                self.low.push_back(key.clone());
             }
         }
     }
 
     /// Queues a key after a delay; of several wishes the earliest holds.
-    pub fn wake_after(&mut self, key: &str, delay: Duration, now: Instant) {
+    pub fn wake_after(&mut self, key: &K, delay: Duration, now: Instant) {
         let at = now + delay.min(FARTHEST);
         if let Some(known) = self.wishes.get(key) {
             if known.0 <= at {
@@ -69,12 +85,12 @@ impl Queue {
         }
         self.next_number += 1;
         let wish = (at, self.next_number);
-        self.delayed.insert(wish, key.to_owned());
-        self.wishes.insert(key.to_owned(), wish);
+        self.delayed.insert(wish, key.clone());
+        self.wishes.insert(key.clone(), wish);
     }
 
     /// The next key to work on; it counts as in progress until [`Queue::done`].
-    pub fn next(&mut self, now: Instant) -> Option<String> {
+    pub fn next(&mut self, now: Instant) -> Option<K> {
         while let Some((&wish, _)) = self.delayed.first_key_value() {
             if wish.0 > now {
                 break;
@@ -102,7 +118,7 @@ impl Queue {
         Some(key)
     }
 
-    pub fn done(&mut self, key: &str) {
+    pub fn done(&mut self, key: &K) {
         self.processing.remove(key);
         if self.dirty.remove(key) {
             self.wake(key, Priority::High);
@@ -112,6 +128,11 @@ impl Queue {
     /// When the earliest delayed key is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.delayed.first_key_value().map(|(wish, _)| wish.0)
+    }
+
+    /// Nothing waits, is delayed or in progress.
+    pub fn is_empty(&self) -> bool {
+        self.depth() == 0 && self.delayed.is_empty()
     }
 
     /// Keys that wait or are in progress, delayed ones apart.
@@ -127,30 +148,30 @@ mod tests {
     #[test]
     fn a_key_woken_twice_is_worked_on_once() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.wake("a", Priority::High);
-        queue.wake("a", Priority::High);
-        assert_eq!(queue.next(now).as_deref(), Some("a"));
+        queue.wake(&"a", Priority::High);
+        queue.wake(&"a", Priority::High);
+        assert_eq!(queue.next(now), Some("a"));
         assert_eq!(queue.next(now), None);
     }
 
     #[test]
     fn a_key_woken_in_progress_goes_round_again_and_never_beside_itself() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.wake("a", Priority::High);
+        queue.wake(&"a", Priority::High);
         queue.next(now);
-        queue.wake("a", Priority::High);
+        queue.wake(&"a", Priority::High);
         assert_eq!(queue.next(now), None);
-        queue.done("a");
-        assert_eq!(queue.next(now).as_deref(), Some("a"));
+        queue.done(&"a");
+        assert_eq!(queue.next(now), Some("a"));
     }
 
     #[test]
     fn an_edit_goes_ahead_of_the_start_ups_relist() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for key in ["a", "b", "c"] {
-            queue.wake(key, Priority::Low);
+            queue.wake(&key, Priority::Low);
         }
-        queue.wake("c", Priority::High);
+        queue.wake(&"c", Priority::High);
         let order: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
         assert_eq!(order, ["c", "a", "b"]);
     }
@@ -158,12 +179,12 @@ mod tests {
     #[test]
     fn of_two_delays_the_earlier_holds() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.wake_after("a", Duration::from_secs(5), now);
-        queue.wake_after("a", Duration::from_secs(9), now);
-        queue.wake_after("a", Duration::from_secs(2), now);
+        queue.wake_after(&"a", Duration::from_secs(5), now);
+        queue.wake_after(&"a", Duration::from_secs(9), now);
+        queue.wake_after(&"a", Duration::from_secs(2), now);
         assert_eq!(queue.next(now + Duration::from_secs(1)), None);
-        assert_eq!(queue.next(now + Duration::from_secs(2)).as_deref(), Some("a"));
-        queue.done("a");
+        assert_eq!(queue.next(now + Duration::from_secs(2)), Some("a"));
+        queue.done(&"a");
         assert_eq!(queue.next_due(), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The loop: what changed goes into the queue, one pass at a time a request, and what a pass says goes
 //! into the status. A pass never waits for a run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,9 +31,11 @@ use crate::store::{CommitWatcher, StoreError};
 /// Passes at the same time; each is of another request.
 const MOST_PASSES: usize = 8;
 /// How often other processes' commands are looked for.
-const COMMANDS: Duration = Duration::from_millis(100);
+const COMMANDS: Duration = Duration::from_millis(200);
 /// A running request's status is written at most this often.
 const STATUS: Duration = Duration::from_secs(1);
+/// Status files are looked at for this long before fresh events are.
+const STATUS_SLICE: Duration = Duration::from_millis(20);
 /// How often an executor that could not be listed is tried again.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Longest delay after failures.
@@ -52,7 +54,7 @@ pub struct Controller {
     wakes: mpsc::UnboundedReceiver<String>,
     /// Held while the controller lives.
     _locks: Vec<LockFile>,
-    queue: Queue,
+    queue: Queue<String>,
     sources: SourceMap,
     /// The sources are the whole root, so that what they lack is absent.
     whole: bool,
@@ -66,9 +68,11 @@ pub struct Controller {
     unlisted: Vec<ExecutorKind>,
     next_sweep: Instant,
     status: StatusFiles,
-    /// Request files whose status is to be looked at, and when.
-    stale: BTreeMap<PathBuf, Instant>,
+    /// Request files whose status is to be looked at.
+    stale: Queue<PathBuf>,
     last_status: HashMap<PathBuf, Instant>,
+    /// Requests whose file changed, so that their status does too.
+    touched: HashSet<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +113,9 @@ impl Controller {
             unlisted: vec![ExecutorKind::Process, ExecutorKind::Docker],
             next_sweep: Instant::now(),
             status,
-            stale: BTreeMap::new(),
+            stale: Queue::default(),
             last_status: HashMap::new(),
+            touched: HashSet::new(),
             context,
         })
     }
@@ -254,11 +259,12 @@ impl Controller {
     fn note_change(&mut self, change: &Change, starting: bool) {
         let priority = if starting { Priority::Low } else { Priority::High };
         match change {
-            Change::Appeared { name, path }
-            | Change::Edited { name, path }
-            | Change::Startable { name, path } => {
+            Change::Appeared { name, path: _ }
+            | Change::Edited { name, path: _ }
+            | Change::Startable { name, path: _ } => {
+                // Its status follows its decision.
+                self.touched.insert(name.clone());
                 self.queue.wake(name, priority);
-                self.look_at_status(path, Duration::ZERO);
             }
             Change::Moved { name, from, to } => {
                 self.queue.wake(name, Priority::High);
@@ -380,6 +386,7 @@ impl Controller {
             .is_none_or(|last| last.reason != decision.reason || last.message != decision.message);
         let waiting = decision.recheck_ms.is_some();
         self.decisions.insert(name.to_owned(), decision);
+        let changed = self.touched.remove(name) || changed;
         if let Some(path) = path
             && (changed || waiting)
         {
@@ -389,26 +396,28 @@ impl Controller {
 
     /// Has the status of a file looked at, at most once a second.
     fn look_at_status(&mut self, path: &Path, delay: Duration) {
-        let earliest = self.last_status.get(path).map_or_else(Instant::now, |last| *last + STATUS);
-        let due = (Instant::now() + delay).max(earliest);
-        let entry = self.stale.entry(path.to_owned()).or_insert(due);
-        *entry = (*entry).min(due);
+        let now = Instant::now();
+        let earliest = self.last_status.get(path).map_or(now, |last| *last + STATUS);
+        let due = (now + delay).max(earliest);
+        self.stale.wake_after(&path.to_owned(), due.saturating_duration_since(now), now);
     }
 
     async fn write_due_status(&mut self) {
-        let now = Instant::now();
-        let due: Vec<PathBuf> =
-            self.stale.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
-        for path in due {
-            self.stale.remove(&path);
+        let began = Instant::now();
+        while let Some(path) = self.stale.next(began) {
             self.write_status(&path).await;
+            self.stale.done(&path);
+            if began.elapsed() > STATUS_SLICE {
+                // A fresh edit must not wait behind thousands of files.
+                return;
+            }
         }
     }
 
     async fn write_all_status(&mut self) {
-        let all: BTreeSet<PathBuf> = std::mem::take(&mut self.stale).into_keys().collect();
-        for path in all {
+        while let Some(path) = self.stale.next(Instant::now() + 2 * STATUS) {
             self.write_status(&path).await;
+            self.stale.done(&path);
         }
     }
 
@@ -431,7 +440,7 @@ impl Controller {
         let outcome = text.and_then(|text| self.status.write(path, &text).map_err(|error| error.to_string()));
         if let Err(error) = outcome {
             tracing::warn!(path = %path.display(), %error, "a status could not be written");
-            self.stale.insert(path.to_owned(), Instant::now() + SWEEP);
+            self.stale.wake_after(&path.to_owned(), SWEEP, Instant::now());
         }
     }
 
@@ -453,7 +462,7 @@ impl Controller {
         let far = Instant::now() + Duration::from_secs(3600);
         let sweep = if self.unlisted.is_empty() { far } else { self.next_sweep };
         let queue = self.queue.next_due().unwrap_or(far);
-        let status = self.stale.values().min().copied().unwrap_or(far);
+        let status = self.stale.next_due().unwrap_or(far);
         sweep.min(queue).min(status)
     }
 }

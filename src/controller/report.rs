@@ -130,8 +130,8 @@ async fn invalid(
         Some(first) => format!("{count} problems; the first: {first}"),
         None => "the document has problems".to_owned(),
     };
-    let (metadata, mut status) = base(context, name).await?;
     let runs = newest(context, name)?;
+    let (metadata, mut status) = base(context, name, &runs)?;
     let mut drafts = document::conditions(runs.first().map(|measured| &measured.run), None);
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
@@ -148,8 +148,8 @@ async fn valid_document(
     kind: &str,
     decision: Option<Decision>,
 ) -> Result<StatusDocument, StoreError> {
-    let (metadata, mut status) = base(context, name).await?;
     let runs = newest(context, name)?;
+    let (metadata, mut status) = base(context, name, &runs)?;
     let applies = context.store.applies_of(name, 1)?;
     let run = runs.first().map(|measured| &measured.run);
     let drafts = document::conditions(run, applies.first());
@@ -201,7 +201,7 @@ fn describe_phase(status: &mut Status, run: Option<&RunRow>, decision: Option<&D
 }
 
 /// What is the same for valid and invalid documents: identity, the newest run, results, history.
-async fn base(context: &Context, name: &str) -> Result<(Metadata, Status), StoreError> {
+fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, Status), StoreError> {
     let record = context.store.request(name)?.filter(|record| !record.deleted);
     let metadata = Metadata {
         name: Some(name.to_owned()),
@@ -210,7 +210,6 @@ async fn base(context: &Context, name: &str) -> Result<(Metadata, Status), Store
         spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
     };
     let mut status = Status { observed_generation: metadata.generation, ..Status::default() };
-    let runs = newest(context, name)?;
     if let Some(Measured { run, figures }) = runs.first() {
         status.command = run.plan.as_ref().map(|plan| plan.command.clone());
         if let Some(blueprint) = &run.blueprint {

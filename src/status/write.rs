@@ -23,7 +23,8 @@ pub struct StatusFiles {
     root: PathBuf,
     /// `None`: beside the request.
     directory: Option<PathBuf>,
-    written: HashMap<PathBuf, String>,
+    /// The status files as they were left, by their requests.
+    written: HashMap<PathBuf, Option<Stat>>,
 }
 
 impl StatusFiles {
@@ -46,7 +47,7 @@ impl StatusFiles {
         let path = self.path_of(request);
         let there = std::fs::read_to_string(&path).ok();
         if there.as_deref() == Some(text) {
-            self.written.insert(request.to_owned(), text.to_owned());
+            self.written.insert(request.to_owned(), stat(&path));
             return Ok(false);
         }
         let foreign = there.as_deref().is_some_and(|there| !there.is_empty() && !there.starts_with(HEADER));
@@ -58,17 +59,14 @@ impl StatusFiles {
                 .map_err(|source| StatusError::Directory { path: parent.to_owned(), source })?;
         }
         atomic_write::replace(&path, text.as_bytes(), 0o644)?;
-        self.written.insert(request.to_owned(), text.to_owned());
+        self.written.insert(request.to_owned(), stat(&path));
         Ok(true)
     }
 
     /// Status files that are no longer as they were written, by their requests.
     pub fn disturbed(&self) -> Vec<PathBuf> {
-        let differs = |request: &&PathBuf| {
-            let there = std::fs::read_to_string(self.path_of(request)).ok();
-            there.as_deref() != self.written.get(*request).map(String::as_str)
-        };
-        self.written.keys().filter(differs).cloned().collect()
+        let differs = |(request, left): &(&PathBuf, &Option<Stat>)| stat(&self.path_of(request)) != **left;
+        self.written.iter().filter(differs).map(|(request, _)| request.clone()).collect()
     }
 
     /// Takes the status of a request file away that is no more.
@@ -80,6 +78,15 @@ impl StatusFiles {
             tracing::warn!(path = %path.display(), %error, "a status file could not be removed");
         }
     }
+}
+
+/// Device, inode, size and times: what differs when somebody else has written.
+type Stat = (u64, u64, u64, i64, i64, i64);
+
+fn stat(path: &Path) -> Option<Stat> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec(), found.ctime_nsec()))
 }
 
 #[cfg(test)]

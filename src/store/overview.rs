@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::applies::ApplyState;
 use super::requests::ConditionRow;
 use super::runs::Filter;
-use super::{StoreError, all, decode};
+use super::{StoreError, all, decode, first};
 use crate::request::control::Control;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
@@ -107,6 +107,17 @@ impl super::Store {
             filter.offset
         );
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
+    }
+
+    /// One run with its figures.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn run_summary(&self, id: Uuid) -> Result<Option<RunSummary>, StoreError> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM runs r LEFT JOIN benchmark_runs b ON b.id = r.id WHERE r.id = ?1"
+        );
+        self.read(|connection| first(connection, &sql, [id.to_string()], run))
     }
 
     /// The live requests by name, or the one of that name.

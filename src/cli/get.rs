@@ -1,0 +1,291 @@
+//! `benchlet get`: requests in a table, and what changes among them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::error::CliError;
+use super::output::{Cell, Console, Format, Table, age};
+use super::phase_words::{self, phase_cell, rate_cell};
+use super::{request_json, run_selection, state_dir};
+use crate::request::apply::ApplySource;
+use crate::request::valid::Spec;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::store::overview::RequestSummary;
+
+/// Lists requests with their phase and figures.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  benchlet get                     every request
+  benchlet get llamabench          those of one kind
+  benchlet get qwen3 -o json       one, in full
+  benchlet get -w                  all, and each change until Ctrl-C
+  benchlet get -o name             names, for scripts
+
+Works with and without a running controller: what it shows is in the state directory.")]
+pub struct Get {
+    /// A kind, a request's name, or KIND/NAME; everything when left out
+    #[arg(value_name = "KIND|NAME")]
+    pub what: Option<String>,
+    /// Print what changes, until Ctrl-C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How to print it
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// How often a watch looks; a look costs microseconds.
+pub const POLL: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+enum Which {
+    All,
+    Kind(&'static str),
+    Name(String),
+}
+
+impl Which {
+    fn of(what: Option<&str>) -> Self {
+        match what {
+            None | Some("all") => Self::All,
+            Some(word) => match (run_selection::kind_of(word), word.split_once('/')) {
+                (Some(kind), _) => Self::Kind(kind),
+                (None, Some((kind, name))) if run_selection::kind_of(kind).is_some() => {
+                    Self::Name(name.to_owned())
+                }
+                (None, _) => Self::Name(word.to_owned()),
+            },
+        }
+    }
+
+    fn list(&self, store: &Store) -> Result<Vec<RequestSummary>, CliError> {
+        let name = match self {
+            Self::Name(name) => Some(name.as_str()),
+            Self::All | Self::Kind(_) => None,
+        };
+        let mut list = store.request_summaries(name)?;
+        if let Self::Kind(kind) = self {
+            list.retain(|request| request.kind == *kind);
+        }
+        Ok(list)
+    }
+}
+
+pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
+    let which = Which::of(verb.what.as_deref());
+    let store = match (state_dir::open_if_there(settings)?, &which) {
+        (Some(store), _) => store,
+        (None, Which::All | Which::Kind(_)) if !verb.watch => return nothing(verb, settings, console),
+        (None, Which::All | Which::Kind(_) | Which::Name(_)) => state_dir::open(settings)?,
+    };
+    let mut watcher = store.watcher()?;
+    watcher.changed();
+    let requests = which.list(&store)?;
+    if requests.is_empty() {
+        if let Which::Name(name) = &which {
+            return Err(missing(&store, name)?);
+        }
+        if !verb.watch && !has_refused(&store, &which)? {
+            return nothing(verb, settings, console);
+        }
+    }
+    let mut table = table(verb.output);
+    print_all(verb, &which, &store, &requests, &mut table, console)?;
+    let mut known = fingerprints(&requests);
+    while verb.watch {
+        console.flush()?;
+        std::thread::sleep(POLL);
+        if !watcher.changed() {
+            continue;
+        }
+        let now = which.list(&store)?;
+        let fresh = fingerprints(&now);
+        for request in now.iter().filter(|request| known.get(&request.name) != fresh.get(&request.name)) {
+            print_change(verb, &store, request, &mut table, console)?;
+        }
+        known = fresh;
+    }
+    Ok(())
+}
+
+fn nothing(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
+    match verb.output {
+        Some(Format::Json) => console.json(&request_json::list(Vec::new())),
+        Some(Format::Yaml) => console.yaml(&request_json::list(Vec::new())),
+        Some(Format::Name | Format::Wide) | None => {
+            let state = settings.state.display();
+            console.note(match state_dir::controller(settings) {
+                Some(_) => format!("no requests in {} yet", settings.requests.display()),
+                None => format!("no requests known in {state}; `benchlet serve` reads and carries them out"),
+            });
+            Ok(())
+        }
+    }
+}
+
+/// Why there is no request of that name: it may be refused, deleted or a run's id.
+fn missing(store: &Store, name: &str) -> Result<CliError, CliError> {
+    let refused = store.refused_names()?;
+    if let Some(refused) = refused.iter().find(|refused| refused.name == name) {
+        let reason = &refused.condition.reason;
+        return Ok(CliError::no(format!("the request {name} is not accepted ({reason})"))
+            .hint(format!("`benchlet describe {name}` and its status file say why")));
+    }
+    if store.find_run(name).is_ok_and(|run| run.is_some()) {
+        return Ok(CliError::not_found(format!("{name} is a run, not a request"))
+            .hint(format!("`benchlet describe {name}` shows it, `benchlet history` lists runs")));
+    }
+    if store.request(name)?.is_some() {
+        return Ok(CliError::not_found(format!("the file of the request {name} was removed"))
+            .hint(format!("`benchlet history {name}` shows what it measured")));
+    }
+    Ok(run_selection::unknown(store, name))
+}
+
+fn has_refused(store: &Store, which: &Which) -> Result<bool, CliError> {
+    Ok(matches!(which, Which::All) && !store.refused_names()?.is_empty())
+}
+
+fn table(format: Option<Format>) -> Table {
+    let headers: &[&str] = match format {
+        Some(Format::Wide) => &[
+            "NAME",
+            "KIND",
+            "PHASE",
+            "REASON",
+            "SERVICE",
+            "PP(t/s)",
+            "TG(t/s)",
+            "AGE",
+            "RUN",
+            "GENERATION",
+            "FILE",
+            "MESSAGE",
+        ],
+        Some(Format::Json | Format::Yaml | Format::Name) | None => {
+            &["NAME", "KIND", "PHASE", "REASON", "SERVICE", "PP(t/s)", "TG(t/s)", "AGE"]
+        }
+    };
+    Table::new(headers)
+}
+
+fn print_all(
+    verb: &Get,
+    which: &Which,
+    store: &Store,
+    requests: &[RequestSummary],
+    table: &mut Table,
+    console: &mut Console,
+) -> Result<(), CliError> {
+    match verb.output {
+        Some(Format::Json | Format::Yaml) if verb.watch => {
+            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+        }
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            let mut items: Vec<_> = requests
+                .iter()
+                .map(|request| request_json::request(store, request))
+                .collect::<Result<_, _>>()?;
+            let whole = match which {
+                Which::Name(_) => items.pop().unwrap_or_default(),
+                Which::All | Which::Kind(_) => request_json::list(items),
+            };
+            if format == Format::Json { console.json(&whole) } else { console.yaml(&whole) }
+        }
+        Some(Format::Name) => {
+            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+        }
+        Some(Format::Wide) | None => {
+            let now = Timestamp::now();
+            for request in requests {
+                table.row(row(request, verb.output, now));
+            }
+            if matches!(which, Which::All) {
+                for refused in store.refused_names()? {
+                    let condition = refused.condition;
+                    let mut cells: Vec<Cell> = vec![refused.name.into(), "-".into(), phase_cell("Invalid")];
+                    cells.push(condition.reason.into());
+                    cells.extend(["-", "-", "-"].map(Cell::from));
+                    cells.push(age(&condition.changed_at, now).into());
+                    table.row(cells);
+                }
+            }
+            table.print(console)
+        }
+    }
+}
+
+fn print_change(
+    verb: &Get,
+    store: &Store,
+    request: &RequestSummary,
+    table: &mut Table,
+    console: &mut Console,
+) -> Result<(), CliError> {
+    match verb.output {
+        Some(Format::Json) => console.json_line(&request_json::request(store, request)?),
+        Some(Format::Yaml) => {
+            console.line("---")?;
+            console.yaml(&request_json::request(store, request)?)
+        }
+        Some(Format::Name) => console.line(format!("{}/{}", request.kind.to_lowercase(), request.name)),
+        Some(Format::Wide) | None => {
+            table.row(row(request, verb.output, Timestamp::now()));
+            table.print_rows(console)
+        }
+    }
+}
+
+fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<Cell> {
+    let summary = phase_words::of_request(request);
+    let run = request.run.as_ref();
+    let since = run.map_or(&request.created_at, |run| &run.created_at);
+    let mut cells: Vec<Cell> = vec![
+        request.name.as_str().into(),
+        request.kind.as_str().into(),
+        phase_cell(&summary.phase),
+        summary.reason.into(),
+        Cell::maybe(service(request)),
+        run.map_or("-".into(), |run| rate_cell(run, run.pp_avg_ts, run.tg_avg_ts)),
+        run.map_or("-".into(), |run| rate_cell(run, run.tg_avg_ts, run.pp_avg_ts)),
+        age(since, now).into(),
+    ];
+    if format == Some(Format::Wide) {
+        cells.extend([
+            Cell::maybe(run.map(|run| phase_words::short_id(run.id))),
+            request.generation.to_string().into(),
+            request.path.as_str().into(),
+            Cell::maybe(Some(summary.message)),
+        ]);
+    }
+    cells
+}
+
+/// The service that a request is about; of an apply the request that it takes from.
+fn service(request: &RequestSummary) -> Option<String> {
+    match &request.spec {
+        Spec::LlamaBench(spec) => Some(spec.service.clone()),
+        Spec::Apply(spec) => match &spec.source {
+            ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
+            ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {
+                Some(format!("({request})"))
+            }
+        },
+    }
+}
+
+/// What a watch takes for a change.
+fn fingerprints(requests: &[RequestSummary]) -> BTreeMap<String, String> {
+    let line = |request: &RequestSummary| {
+        let run = request.run.as_ref();
+        let figures = run.map(|run| format!("{}{:?}{:?}", run.id, run.pp_avg_ts, run.tg_avg_ts));
+        let summary = phase_words::of_request(request);
+        format!("{} {} {} {}", summary.phase, summary.reason, request.generation, figures.unwrap_or_default())
+    };
+    requests.iter().map(|request| (request.name.clone(), line(request))).collect()
+}
