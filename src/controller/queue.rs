@@ -130,11 +130,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.delayed.first_key_value().map(|(wish, _)| wish.0)
     }
 
-    /// Nothing waits, is delayed or in progress.
-    pub fn is_empty(&self) -> bool {
-        self.depth() == 0 && self.delayed.is_empty()
-    }
-
     /// Keys that wait or are in progress, delayed ones apart.
     pub fn depth(&self) -> usize {
         self.queued.len() + self.processing.len()

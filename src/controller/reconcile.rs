@@ -145,7 +145,7 @@ impl Controller {
             self.start_passes();
             self.write_due_status().await;
             let idle = self.passes.is_empty() && self.queue.depth() == 0;
-            if idle && self.listed && self.sources.is_started() && self.stale.is_empty() {
+            if idle && self.listed && self.sources.is_started() && self.stale.depth() == 0 {
                 self.tell_started();
             }
             if until(&Progress { idle, started: self.sources.is_started(), decisions: &self.decisions }) {
@@ -358,6 +358,10 @@ impl Controller {
         match result {
             Ok(decision) => {
                 self.failures.remove(&name);
+                if matches!(decision.action, Action::EndRun { .. }) {
+                    // Whoever waits for the end reads the status next.
+                    self.write_soon(&name);
+                }
                 let acted = !matches!(decision.action, Action::Wait);
                 if let Some(recheck) = decision.recheck_ms {
                     self.queue.wake_after(&name, Duration::from_millis(recheck), now);
@@ -400,6 +404,14 @@ impl Controller {
         let earliest = self.last_status.get(path).map_or(now, |last| *last + STATUS);
         let due = (now + delay).max(earliest);
         self.stale.wake_after(&path.to_owned(), due.saturating_duration_since(now), now);
+    }
+
+    /// Lets the next look at a request's status be at once.
+    fn write_soon(&mut self, name: &str) {
+        if let Some(path) = self.sources.holder(name).map(|file| file.path.clone()) {
+            self.last_status.remove(&path);
+            self.touched.insert(name.to_owned());
+        }
     }
 
     async fn write_due_status(&mut self) {

@@ -267,7 +267,9 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
             .as_ref()
             .and_then(|at| at.parse::<jiff::Timestamp>().ok())
             .map(|at| context.now().unix_ms.saturating_sub(at.as_millisecond()).unsigned_abs());
-        let eta = elapsed.and_then(|elapsed| found.eta_ms(elapsed)).map(|ms| human_ms(ms / 1000 * 1000));
+        let eta = elapsed
+            .and_then(|elapsed| found.eta_ms(elapsed))
+            .map(|ms| human_ms(ms.max(1_000) / 1_000 * 1_000));
         live.progress = Some(ProgressStatus { done: found.done, total: found.total, eta });
     }
     live
