@@ -222,10 +222,7 @@ impl Checker {
         let place = Place::at(node.map_or_else(|| root.span.clone(), |node| node.span.clone()));
         if let Some(first) = self.names.get(&name) {
             let message = format!("the name \"{name}\" is taken by {}:{}", first.shown, first.line);
-            checked.problems.push(
-                Diagnostic::error(place, message)
-                    .hint("give one of them another name; the first one in the controller's eyes keeps it"),
-            );
+            checked.problems.push(Diagnostic::error(place, message).hint("give one of them another name"));
             return;
         }
         let located = Diagnostic::error(place, "").locate(&checked.source);

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod architecture;
+mod cli_runs;
+mod cli_sim;
+mod cli_state;
+mod cli_validate;
 mod examples;
 mod executor_docker;
 mod executor_process;
