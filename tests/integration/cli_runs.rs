@@ -259,11 +259,15 @@ fn wait_tells_by_its_exit_code_how_it_ended() {
 }
 
 #[test]
-fn wait_does_not_take_the_last_run_for_an_edit_that_has_not_run_yet() {
+fn wait_does_not_take_the_last_run_for_one_that_was_ordered_since() {
     let place = Place::new();
     let seeded = Seeded::new(&place);
     let record = seeded.request("a", "LlamaBench", BENCH, false);
-    // The run counts the spec as satisfied; the edit makes it another one.
+    assert_eq!(
+        place.say(&["wait", "a", "--for=Succeeded", "--timeout", "300ms"]).code,
+        5,
+        "it has yet to run"
+    );
     seeded.completed(&record);
     assert_eq!(place.say(&["wait", "a", "--for=Succeeded", "--timeout", "2s"]).code, 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -65,11 +65,11 @@ fn mistakes_end_like_the_real_ones() {
         let fixture = format!("{}/tests/fixtures/llama-cpp/bench/{case}", env!("CARGO_MANIFEST_DIR"));
         let read = |ending: &str| std::fs::read_to_string(format!("{fixture}.{ending}")).unwrap();
         // `.cmd` has lost its quotes.
-        let line = read("cmd").replace("32, 64", "32,\u{a0}64");
+        let line = read("cmd").replace("32, 64", "32,_64");
         let words: Vec<String> = line
             .split_whitespace()
             .skip(1)
-            .map(|word| word.replace("json", "jsonl").replace("jsonll", "jsonl"))
+            .map(|word| word.replace("json", "jsonl").replace("jsonll", "jsonl").replace('_', " "))
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let output = sim(&place, &words, &[]);
