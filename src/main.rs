@@ -1,19 +1,22 @@
-//! The program: the shim's way in, then the command line.
+//! The program: the shim's own way in, then the command line.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, verb, flag, spool] = args.as_slice()
+        && verb == "shim"
+        && flag == "--spool"
+    {
         // Before anything else: the shim has to begin on a main thread without a runtime.
-        [_, "shim", "--spool", spool] => benchlet::executor::shim::run(Path::new(spool)),
-        _ => {
-            // A controller in the foreground tells what it does; a verb answers and is quiet.
-            trace(if args.iter().any(|arg| arg == "serve") { "info" } else { "warn" });
-            benchlet::cli::main()
-        }
+        return benchlet::executor::shim::run(Path::new(spool));
     }
+    // A controller in the foreground tells what it does; a verb answers and is quiet.
+    let serves = args.iter().any(|arg| arg == "serve");
+    trace(if serves { "info" } else { "warn" });
+    benchlet::cli::main()
 }
 
 /// Traces to stderr, as `BENCHLET_LOG` or `RUST_LOG` asks for.

@@ -97,7 +97,10 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
     let mut table = table(verb.output);
     print_all(verb, &which, &store, &requests, &mut table, console)?;
     let mut known = fingerprints(&requests);
-    while verb.watch {
+    if !verb.watch {
+        return Ok(());
+    }
+    loop {
         console.flush()?;
         std::thread::sleep(POLL);
         if !watcher.changed() {
@@ -110,7 +113,6 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         }
         known = fresh;
     }
-    Ok(())
 }
 
 fn nothing(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {

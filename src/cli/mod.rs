@@ -105,7 +105,12 @@ impl Places {
     /// # Errors
     /// A settings file that cannot be used.
     pub fn settings(&self) -> Result<Settings, CliError> {
-        let overrides = Overrides {
+        settings_of(&self.overrides())
+    }
+
+    /// These flags as settings take them; a verb may add its own.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
             config: self.config.clone(),
             requests: self.requests.clone(),
             state: self.state.clone(),
@@ -113,12 +118,19 @@ impl Places {
             services: self.services.clone(),
             status_dir: self.status_dir.clone(),
             listen: None,
-        };
-        settings::load(&overrides, |name| std::env::var(name).ok()).map_err(|error| {
-            CliError::usage(error.to_string().trim_end().to_owned())
-                .hint("name another file with --config, or mend this one")
-        })
+        }
     }
+}
+
+/// Settings from flags, environment, file and defaults.
+///
+/// # Errors
+/// A settings file that cannot be used.
+pub fn settings_of(overrides: &Overrides) -> Result<Settings, CliError> {
+    settings::load(overrides, |name| std::env::var(name).ok()).map_err(|error| {
+        CliError::usage(error.to_string().trim_end().to_owned())
+            .hint("name another file with --config, or mend this one")
+    })
 }
 
 /// What can be typed. A new verb is a file, a line here and an arm in [`dispatch`].

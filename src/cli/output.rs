@@ -291,7 +291,7 @@ impl Table {
     /// # Errors
     /// The stream cannot be written.
     pub fn print(&mut self, console: &mut Console) -> Result<(), CliError> {
-        let header: Vec<Cell> = self.headers.iter().map(|header| Cell::new(header)).collect();
+        let header: Vec<Cell> = self.headers.iter().map(Cell::new).collect();
         console.line(self.rendered(&header, console.colour))?;
         self.print_rows(console)
     }
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn rates_keep_four_digits_or_more() {
-        assert_eq!(rate_with_spread(1240.53, Some(3.14)), "1240.5 ± 3.14");
+        assert_eq!(rate_with_spread(1240.53, Some(2.5)), "1240.5 ± 2.50");
         assert_eq!(rate_with_spread(85.346, Some(0.0)), "85.35");
     }
 }

@@ -241,8 +241,10 @@ struct Planned {
 
 impl Planned {
     fn of(request: String, blueprint: Blueprint, timeout_ms: u64, service: &Service) -> Self {
-        let program = blueprint.tool_candidates.first().map(|words| words.join(" "));
-        let command = llama_bench_command::command_line(&blueprint.template, program.as_deref());
+        let mut task = blueprint.template.clone();
+        let program = blueprint.tool_candidates.first().cloned();
+        task.argv.splice(0..0, program.unwrap_or_else(|| vec!["llama-bench".to_owned()]));
+        let command = llama_bench_command::command_line(&task, None);
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut matrix = Matrix::new(threads);
         let mut warnings = blueprint.warnings.clone();
@@ -312,7 +314,9 @@ impl Planned {
         if self.blueprint.simulated {
             put("Simulated:", "yes: no model is loaded, every figure is made up")?;
         }
-        put("Claims:", &self.blueprint.claims.join(", "))?;
+        if !self.blueprint.claims.is_empty() {
+            put("Claims:", &self.blueprint.claims.join(", "))?;
+        }
         put("Launches:", &launches.to_string())?;
         put("Timeout:", &short_duration(self.timeout_ms))?;
         put("Command:", &self.command)?;

@@ -53,7 +53,9 @@ pub fn run(verb: &Services, settings: &Settings, console: &mut Console) -> Resul
         None => table(&all, false).print(console)?,
     }
     for problem in catalogue.problems() {
-        console.note(format!("problem: {problem}"));
+        let place = problem.path.display();
+        let gap = if problem.problem.line.is_some() { "" } else { " " };
+        console.note(format!("problem: {place}:{gap}{}", problem.problem));
     }
     Ok(())
 }

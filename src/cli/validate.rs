@@ -147,12 +147,14 @@ impl Checker {
 
     fn directory(&mut self, root: &Path) -> Result<(), CliError> {
         let listing = listing::list(root).map_err(|error| CliError::usage(error.to_string()))?;
+        // `./a.yaml` would not be the name by which Git and GitHub know it.
+        let below = if root == Path::new(".") { Path::new("") } else { root };
         for relative in listing.files.keys() {
-            self.file(root, relative, root.join(relative).display().to_string(), &stem(relative));
+            self.file(root, relative, below.join(relative).display().to_string(), &stem(relative));
         }
         for problem in listing.problems {
             self.report.files.push(Checked {
-                shown: root.join(problem.path).display().to_string(),
+                shown: below.join(problem.path).display().to_string(),
                 source: Arc::from(""),
                 problems: vec![Diagnostic::error(Place::whole_file(), problem.message)],
                 requests: Vec::new(),
@@ -222,10 +224,7 @@ impl Checker {
         let place = Place::at(node.map_or_else(|| root.span.clone(), |node| node.span.clone()));
         if let Some(first) = self.names.get(&name) {
             let message = format!("the name \"{name}\" is taken by {}:{}", first.shown, first.line);
-            checked.problems.push(
-                Diagnostic::error(place, message)
-                    .hint("give one of them another name; the first one in the controller's eyes keeps it"),
-            );
+            checked.problems.push(Diagnostic::error(place, message).hint("give one of them another name"));
             return;
         }
         let located = Diagnostic::error(place, "").locate(&checked.source);

@@ -4,6 +4,10 @@
 
 mod apply;
 mod architecture;
+mod cli_runs;
+mod cli_sim;
+mod cli_state;
+mod cli_validate;
 mod examples;
 mod executor_docker;
 mod executor_process;
