@@ -66,7 +66,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
         Action::Admit { run, blueprint, state } => {
             context
                 .claims
-                .take(run, &name, &blueprint.claims)
+                .take(run, &name, &blueprint.service, &blueprint.claims)
                 .map_err(|(device, holder)| ExecuteError::Claimed { device, holder })?;
             context
                 .store
