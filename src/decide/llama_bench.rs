@@ -259,12 +259,13 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
             let task = TaskSpec { id, ..template.clone() };
             Decision::act(Action::StartTask { run: run.id, task: Box::new(task) }, Reason::StartingTask)
         }
-        (TaskProgress::Starting, TaskState::Running | TaskState::Exited(_)) => {
-            Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), Reason::Measuring)
-        }
+        // Kept before it is drained, which removes it: what is gone then must not look never started.
+        (
+            TaskProgress::Starting,
+            TaskState::Running | TaskState::Exited(_) | TaskState::Created { error: Some(_) },
+        ) => Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), Reason::Measuring),
         (TaskProgress::Started, TaskState::Running) => measuring(observed, run, position, id),
-        (TaskProgress::Starting, TaskState::Created { error: Some(_) })
-        | (TaskProgress::Started, TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
+        (TaskProgress::Started, TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
             drain(observed, run, position)
         }
     }
