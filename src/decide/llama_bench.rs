@@ -241,7 +241,16 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
     let id = TaskId { run: run.id, attempt: run.attempt, step: position.step, role: template.id.role };
     let unseen = TaskState::Unknown { reason: "not looked at".to_owned() };
     let state = run.task.as_ref().unwrap_or(&unseen);
+    let overdue = position.ending.is_none() && position.deadline.passed(&observed.now);
     match (position.task, state) {
+        // What has ended by itself is looked at instead, however late.
+        (TaskProgress::Ready, _)
+        | (TaskProgress::Starting, TaskState::Absent | TaskState::Created { error: None })
+        | (TaskProgress::Started, TaskState::Running)
+            if overdue =>
+        {
+            timed_out(run, position)
+        }
         (TaskProgress::Ready, _) => {
             Decision::act(advance_to(run.id, position.at(TaskProgress::Starting)), Reason::StartingTask)
         }
@@ -278,18 +287,6 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
             ..Decision::act(Action::StopTask { id }, Reason::StoppingTask)
         };
     }
-    if position.deadline.passed(&observed.now) {
-        let allowed = human_ms(position.deadline.allowed_ms);
-        let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
-            .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
-        let state = RunState::Running {
-            deadline: position.deadline.clone(),
-            step: position.step,
-            task: position.task.clone(),
-            ending: Some(ending),
-        };
-        return Decision::act(advance_to(run.id, state), Reason::TimedOut);
-    }
     match run.jobs.get(&Job::Follow) {
         None => return Decision::act(Action::StartJob { run: run.id, job: Job::Follow }, Reason::Measuring),
         // Its output has ended, so its exit is about to be seen.
@@ -297,6 +294,19 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
         Some(JobStatus::Running | JobStatus::Failed(_)) => {}
     }
     Decision::wait(Reason::Measuring, "", LOOK_MS.min(position.deadline.left_ms(&observed.now).max(1)))
+}
+
+fn timed_out(run: &Run, position: &Position<'_>) -> Decision {
+    let allowed = human_ms(position.deadline.allowed_ms);
+    let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
+        .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
+    let state = RunState::Running {
+        deadline: position.deadline.clone(),
+        step: position.step,
+        task: position.task.clone(),
+        ending: Some(ending),
+    };
+    Decision::act(advance_to(run.id, state), Reason::TimedOut)
 }
 
 /// The task is over, one way or another: complete its output, learn how it ended, remove it.
