@@ -23,6 +23,14 @@ const ENDING_MS: u64 = 30;
 const JOB_MS: u64 = 5_000;
 
 pub fn advance(observed: &Observed, run: &Run, spec: &LlamaBench) -> Decision {
+    if run.state.deadline().is_some_and(|deadline| deadline.boot_id != observed.now.boot_id) {
+        // A deadline of another boot would never pass.
+        let decision = Decision::act(advance_to(run.id, run.state.renewed(&observed.now)), Reason::Restarted);
+        return Decision {
+            message: "the machine was restarted; its time counts anew".to_owned(),
+            ..decision
+        };
+    }
     match &run.state {
         RunState::Pending => pending(observed, run, spec),
         RunState::Preparing { deadline, prepared } => preparing(observed, run, deadline, prepared),
