@@ -274,7 +274,11 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
                 return drain(observed, run, position);
             }
             let task = TaskSpec { id, ..template.clone() };
-            Decision::act(Action::StartTask { run: run.id, task: Box::new(task) }, Reason::StartingTask)
+            let started = Box::new(position.at(TaskProgress::Started));
+            Decision::act(
+                Action::StartTask { run: run.id, task: Box::new(task), started },
+                Reason::StartingTask,
+            )
         }
         // Kept before it is drained, which removes it: what is gone then must not look never started.
         (
