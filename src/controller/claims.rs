@@ -7,12 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use crate::decide::overlap;
 use crate::files::lock::{self, Holder, LockError, LockFile};
 
 #[derive(Clone)]
 pub struct Claims {
     directory: PathBuf,
-    held: Arc<Mutex<HashMap<Uuid, Vec<(String, LockFile)>>>>,
+    held: Arc<Mutex<HashMap<Uuid, Held>>>,
+}
+
+struct Held {
+    request: String,
+    service: String,
+    devices: Vec<String>,
+    /// Kept for their drop.
+    _locks: Vec<LockFile>,
 }
 
 impl Claims {
@@ -20,23 +29,37 @@ impl Claims {
         Self { directory, held: Arc::default() }
     }
 
-    /// Takes all of the devices for a run, or none.
+    /// Takes the service and all of the devices for a run, or none. Two requests are decided at the
+    /// same time, each before the other's order is carried out, so what both may have seen as free is
+    /// given to one of them here.
     ///
     /// # Errors
-    /// The device that is held, with who holds it.
-    pub fn take(&self, run: Uuid, request: &str, devices: &[String]) -> Result<(), (String, String)> {
+    /// What is held, with who holds it.
+    pub fn take(
+        &self,
+        run: Uuid,
+        request: &str,
+        service: &str,
+        devices: &[String],
+    ) -> Result<(), (String, String)> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.contains_key(&run) {
             return Ok(());
         }
+        for other in held.values() {
+            if other.service == service {
+                return Err((format!("the service {service}"), other.request.clone()));
+            }
+            if let Some(device) = overlap(&other.devices, devices) {
+                return Err((device.to_owned(), other.request.clone()));
+            }
+        }
         let mut locks = Vec::new();
         for device in devices {
-            locks.push((
-                device.clone(),
-                self.lock(device, request).map_err(|holder| (device.clone(), holder))?,
-            ));
+            locks.push(self.lock(device, request).map_err(|holder| (device.clone(), holder))?);
         }
-        held.insert(run, locks);
+        let (request, service, devices) = (request.to_owned(), service.to_owned(), devices.to_vec());
+        held.insert(run, Held { request, service, devices, _locks: locks });
         Ok(())
     }
 
@@ -48,7 +71,7 @@ impl Claims {
     /// locks: admission knows them.
     pub fn foreign(&self, devices: &[String]) -> Vec<(String, String)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = |device: &String| held.values().flatten().any(|(name, _)| name == device);
+        let ours = |device: &String| held.values().any(|own| own.devices.contains(device));
         devices
             .iter()
             .filter(|device| !ours(device))
@@ -71,5 +94,25 @@ impl Claims {
 
     fn path(&self, device: &str) -> PathBuf {
         self.directory.join(format!("{}.lock", device.replace([':', '/'], "-")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_runs_that_both_saw_it_free_one_gets_the_service_and_the_devices() {
+        let directory = tempfile::tempdir().unwrap();
+        let claims = Claims::new(directory.path().to_owned());
+        let [one, other] = [1, 2].map(Uuid::from_u128);
+        let devices = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        claims.take(one, "a", "x", &devices(&["gpu:1"])).unwrap();
+        let refused =
+            |service: &str, names: &[&str]| claims.take(other, "b", service, &devices(names)).unwrap_err();
+        assert_eq!(refused("y", &["gpu:all"]), ("gpu:1".to_owned(), "a".to_owned()));
+        assert_eq!(refused("x", &["cpu"]), ("the service x".to_owned(), "a".to_owned()));
+        claims.release(one);
+        claims.take(other, "b", "x", &devices(&["gpu:all"])).unwrap();
     }
 }

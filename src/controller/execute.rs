@@ -66,7 +66,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
         Action::Admit { run, blueprint, state } => {
             context
                 .claims
-                .take(run, &name, &blueprint.claims)
+                .take(run, &name, &blueprint.service, &blueprint.claims)
                 .map_err(|(device, holder)| ExecuteError::Claimed { device, holder })?;
             context
                 .store
@@ -109,7 +109,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
         }
         Action::StartJob { run, job } => start_job(context, observed, run, job),
         Action::CancelJobs { run, jobs } => context.jobs.cancel(run, |job| jobs.contains(&job)),
-        Action::StartTask { run: _, task } => {
+        Action::StartTask { run, task, started } => {
             let kind = executor_kind(observed);
             let spool = context.spool(&task.id);
             private_dir::create(&spool)
@@ -123,6 +123,8 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
                 }
                 Err(error) => return Err(error.into()),
             }
+            crash::point();
+            context.store.write(move |connection| runs::advance(connection, run, &started, &now)).await?;
         }
         Action::StopTask { id } => {
             let executor =

@@ -171,7 +171,7 @@ impl Controller {
         for run in self.context.store.open_runs()? {
             if let Some(blueprint) = &run.blueprint
                 && let Err((device, holder)) =
-                    self.context.claims.take(run.id, &run.request, &blueprint.claims)
+                    self.context.claims.take(run.id, &run.request, &blueprint.service, &blueprint.claims)
             {
                 tracing::warn!(%device, %holder, request = run.request, "a device of an open run is held");
             }

@@ -64,9 +64,12 @@ pub enum Action {
         run: Uuid,
         jobs: Vec<Job>,
     },
+    /// Starts a task. Once the executor has it, or has refused it, the run is `started`: what is gone
+    /// after that was lost and not left out.
     StartTask {
         run: Uuid,
         task: Box<TaskSpec>,
+        started: Box<RunState>,
     },
     StopTask {
         id: TaskId,

@@ -23,6 +23,14 @@ const ENDING_MS: u64 = 30;
 const JOB_MS: u64 = 5_000;
 
 pub fn advance(observed: &Observed, run: &Run, spec: &LlamaBench) -> Decision {
+    if run.state.deadline().is_some_and(|deadline| deadline.boot_id != observed.now.boot_id) {
+        // A deadline of another boot would never pass.
+        let decision = Decision::act(advance_to(run.id, run.state.renewed(&observed.now)), Reason::Restarted);
+        return Decision {
+            message: "the machine was restarted; its time counts anew".to_owned(),
+            ..decision
+        };
+    }
     match &run.state {
         RunState::Pending => pending(observed, run, spec),
         RunState::Preparing { deadline, prepared } => preparing(observed, run, deadline, prepared),
@@ -241,7 +249,16 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
     let id = TaskId { run: run.id, attempt: run.attempt, step: position.step, role: template.id.role };
     let unseen = TaskState::Unknown { reason: "not looked at".to_owned() };
     let state = run.task.as_ref().unwrap_or(&unseen);
+    let overdue = position.ending.is_none() && position.deadline.passed(&observed.now);
     match (position.task, state) {
+        // What has ended by itself is looked at instead, however late.
+        (TaskProgress::Ready, _)
+        | (TaskProgress::Starting, TaskState::Absent | TaskState::Created { error: None })
+        | (TaskProgress::Started, TaskState::Running)
+            if overdue =>
+        {
+            timed_out(run, position)
+        }
         (TaskProgress::Ready, _) => {
             Decision::act(advance_to(run.id, position.at(TaskProgress::Starting)), Reason::StartingTask)
         }
@@ -257,14 +274,19 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
                 return drain(observed, run, position);
             }
             let task = TaskSpec { id, ..template.clone() };
-            Decision::act(Action::StartTask { run: run.id, task: Box::new(task) }, Reason::StartingTask)
+            let started = Box::new(position.at(TaskProgress::Started));
+            Decision::act(
+                Action::StartTask { run: run.id, task: Box::new(task), started },
+                Reason::StartingTask,
+            )
         }
-        (TaskProgress::Starting, TaskState::Running | TaskState::Exited(_)) => {
-            Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), Reason::Measuring)
-        }
+        // Kept before it is drained, which removes it: what is gone then must not look never started.
+        (
+            TaskProgress::Starting,
+            TaskState::Running | TaskState::Exited(_) | TaskState::Created { error: Some(_) },
+        ) => Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), Reason::Measuring),
         (TaskProgress::Started, TaskState::Running) => measuring(observed, run, position, id),
-        (TaskProgress::Starting, TaskState::Created { error: Some(_) })
-        | (TaskProgress::Started, TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
+        (TaskProgress::Started, TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
             drain(observed, run, position)
         }
     }
@@ -277,18 +299,6 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
             ..Decision::act(Action::StopTask { id }, Reason::StoppingTask)
         };
     }
-    if position.deadline.passed(&observed.now) {
-        let allowed = human_ms(position.deadline.allowed_ms);
-        let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
-            .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
-        let state = RunState::Running {
-            deadline: position.deadline.clone(),
-            step: position.step,
-            task: position.task.clone(),
-            ending: Some(ending),
-        };
-        return Decision::act(advance_to(run.id, state), Reason::TimedOut);
-    }
     match run.jobs.get(&Job::Follow) {
         None => return Decision::act(Action::StartJob { run: run.id, job: Job::Follow }, Reason::Measuring),
         // Its output has ended, so its exit is about to be seen.
@@ -296,6 +306,19 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
         Some(JobStatus::Running | JobStatus::Failed(_)) => {}
     }
     Decision::wait(Reason::Measuring, "", LOOK_MS.min(position.deadline.left_ms(&observed.now).max(1)))
+}
+
+fn timed_out(run: &Run, position: &Position<'_>) -> Decision {
+    let allowed = human_ms(position.deadline.allowed_ms);
+    let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
+        .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
+    let state = RunState::Running {
+        deadline: position.deadline.clone(),
+        step: position.step,
+        task: position.task.clone(),
+        ending: Some(ending),
+    };
+    Decision::act(advance_to(run.id, state), Reason::TimedOut)
 }
 
 /// The task is over, one way or another: complete its output, learn how it ended, remove it.

@@ -11,6 +11,7 @@ mod request;
 mod retry;
 
 pub use action::{Action, Decision};
+pub use admission::overlap;
 pub use observed::Observed;
 pub use retry::after_fault as retries_left;
 

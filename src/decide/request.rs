@@ -197,7 +197,7 @@ pub fn next_run(observed: &Observed) -> Decision {
     if let Document::Valid { startable_in_ms, .. } = &observed.document
         && *startable_in_ms > 0
     {
-        return Decision::wait(Reason::StillWritten, "the file may still be written", *startable_in_ms);
+        return still_written(*startable_in_ms);
     }
     let reason = if other_spec { Reason::NewSpec } else { Reason::RerunAsked };
     let token = record.control.rerun.clone().or_else(|| record.satisfied_rerun.clone());
@@ -236,16 +236,35 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
     let answer = |outcome: &str, reason| {
         Decision::act(Action::Answer { command: command.id, outcome: outcome.to_owned() }, reason)
     };
-    Some(match &command.verb {
-        Verb::Cancel => answer("nothing runs", Reason::Idle),
-        Verb::Rerun { .. } if matches!(observed.document, Document::Invalid { .. }) => {
-            answer("the request has problems; mend them first", Reason::Invalid)
+    let set = match &command.verb {
+        Verb::Cancel => return Some(answer("nothing runs", Reason::Idle)),
+        Verb::Rerun { set } => set,
+    };
+    if record.deleted {
+        return Some(answer("the request's file was removed", Reason::Deleted));
+    }
+    match &observed.document {
+        Document::Invalid { .. } => {
+            return Some(answer("the request has problems; mend them first", Reason::Invalid));
         }
-        Verb::Rerun { set } => match &record.spec {
-            Spec::LlamaBench(spec) => rerun(observed, record, spec, command, set),
-            Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
-        },
+        // A slow writer's valid beginning must not run on anybody's order.
+        Document::Valid { startable_in_ms, .. } if *startable_in_ms > 0 => {
+            return Some(still_written(*startable_in_ms));
+        }
+        Document::Valid { .. } | Document::Unreadable | Document::Absent { .. } => {}
+    }
+    // What it would start, the file's wish would end at once.
+    if record.control.desired == DesiredState::Cancelled {
+        return Some(answer("the request says state: Cancelled; take that out first", Reason::Cancelled));
+    }
+    Some(match &record.spec {
+        Spec::LlamaBench(spec) => rerun(observed, record, spec, command, set),
+        Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
     })
+}
+
+fn still_written(startable_in_ms: u64) -> Decision {
+    Decision::wait(Reason::StillWritten, "the file may still be written", startable_in_ms)
 }
 
 fn rerun(

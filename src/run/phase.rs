@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::Deadline;
+use super::clock::{Deadline, Now};
 use super::plan::Prepared;
 use super::reason::Reason;
 use super::step::TaskState;
@@ -143,6 +143,19 @@ impl RunState {
             | Self::Collecting { deadline, .. } => Some(deadline),
             Self::Pending | Self::Ended(_) => None,
         }
+    }
+
+    /// The same state with the whole time of its phase before it.
+    #[must_use]
+    pub fn renewed(&self, now: &Now) -> Self {
+        let mut state = self.clone();
+        match &mut state {
+            Self::Preparing { deadline, .. }
+            | Self::Running { deadline, .. }
+            | Self::Collecting { deadline, .. } => *deadline = Deadline::after(now, deadline.allowed_ms),
+            Self::Pending | Self::Ended(_) => {}
+        }
+        state
     }
 }
 

@@ -83,6 +83,8 @@ reasons! {
     /// The executor does not answer; nothing is known of the task.
     ExecutorUnreachable,
     Retrying,
+    /// The machine was restarted.
+    Restarted,
     Interrupted,
     Lost,
     RunUnknown,
