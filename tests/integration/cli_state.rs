@@ -243,6 +243,7 @@ fn plan(run: Uuid) -> Plan {
     Plan {
         version: PLAN_VERSION,
         steps: vec![step(0), step(1)],
+        warnings: Vec::new(),
         command: "benchlet sim llama-bench -p 512".to_owned(),
     }
 }
