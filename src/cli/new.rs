@@ -4,7 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::error::CliError;
 use super::output::Console;
-use super::{plan, run_selection, services, set_flag, state_dir};
+use super::{plan, run_selection, set_flag, state_dir};
+use crate::controller::surroundings::SIMULATED;
 use crate::plan::flag_map;
 use crate::request::apply::Metric;
 use crate::request::flags::Param;
@@ -178,7 +179,7 @@ fn prefill(new: &NewLlamaBench, settings: &Settings) -> Result<Prefilled, CliErr
 }
 
 fn from_service(new: &NewLlamaBench, settings: &Settings) -> Result<Prefilled, CliError> {
-    let service = plan::find_service(&new.service, settings)?;
+    let service = plan::service(&new.service, settings)?;
     let (taken, dropped) = flag_map::from_server(&service.flags);
     let mut params: Vec<Param> = taken.into_iter().map(|(flag, value)| Param { flag, value }).collect();
     for (flag, value) in flag_map::DEFAULT_PARAMS {
@@ -187,7 +188,7 @@ fn from_service(new: &NewLlamaBench, settings: &Settings) -> Result<Prefilled, C
         }
     }
     let source = match service.name.as_str() {
-        services::SIMULATED => "the defaults".to_owned(),
+        SIMULATED => "the defaults".to_owned(),
         _ => "the service's own flags".to_owned(),
     };
     let dropped = dropped.into_iter().map(|dropped| format!("{} ({})", dropped.flag, dropped.reason));

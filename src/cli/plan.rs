@@ -1,6 +1,7 @@
 //! `benchlet plan`: the exact command and cases of a request, without starting anything.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -8,18 +9,18 @@ use uuid::Uuid;
 
 use super::error::CliError;
 use super::output::{Console, Structured, Style, Table, clean, short_duration};
-use super::{block_on, environment, services, state_dir};
-use crate::executor::{ContainerRunState, DockerExecutor};
+use super::{block_on, state_dir};
+use crate::controller::surroundings::{Asked, Place, find_service, look_around};
+use crate::executor::DockerExecutor;
 use crate::intake::load::{self, Content, Loaded};
 use crate::plan::bench_matrix::{Given, Matrix};
-use crate::plan::llama_bench_command::{self, HostModel, Surroundings};
-use crate::plan::service::{ModelReference, Service, ServiceKind};
-use crate::request::flags::Param;
-use crate::request::llama_bench::{LlamaBench, ParamsFrom};
+use crate::plan::docker_command;
+use crate::plan::llama_bench_command::{self, Surroundings};
+use crate::plan::service::{Service, ServiceKind};
+use crate::request::llama_bench::LlamaBench;
 use crate::request::valid::{self, Spec, ValidRequest};
 use crate::run::plan::{Blueprint, ExecutorKind};
 use crate::run::reason::Refusal;
-use crate::service::catalogue::Catalogue;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -51,7 +52,7 @@ pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<()
         return Err(CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
             .hint("`dryRun: true` in its spec puts the difference into its status"));
     };
-    let service = find_service(&spec.service, settings)?;
+    let service = service(&spec.service, settings)?;
     let store = state_dir::open_if_there(settings)?;
     let around = block_on(surroundings(&request, spec, &service, settings, store.as_ref()))?;
     let blueprint = llama_bench_command::resolve(spec, &service, &around).map_err(refused)?;
@@ -118,24 +119,15 @@ fn read(file: &Path, name: Option<&str>) -> Result<ValidRequest, CliError> {
 ///
 /// # Errors
 /// There is none, with what may have been meant.
-pub fn find_service(name: &str, settings: &Settings) -> Result<Service, CliError> {
-    if name == services::SIMULATED {
-        return Ok(services::simulated());
-    }
-    let catalogue = Catalogue::load(&settings.compose, &settings.services, &environment());
-    catalogue.find(name).cloned().map_err(|error| {
-        let files: Vec<String> = settings
-            .compose
-            .iter()
-            .chain(&settings.services)
-            .map(|path| path.display().to_string())
-            .collect();
-        CliError::not_found(error.to_string())
-            .hint(format!("services are read from {}; see --compose and --services", files.join(", ")))
+pub fn service(name: &str, settings: &Settings) -> Result<Service, CliError> {
+    block_on(async {
+        find_service(settings, name)
+            .await
+            .map_err(|refusal| CliError::not_found(refusal.message).maybe_hint(refusal.hint))
     })
 }
 
-/// What the controller would find around the run, looked up without it.
+/// What the controller would find around the run.
 async fn surroundings(
     request: &ValidRequest,
     spec: &LlamaBench,
@@ -143,91 +135,16 @@ async fn surroundings(
     settings: &Settings,
     store: Option<&Store>,
 ) -> Result<Surroundings, CliError> {
-    let (docker, running) = match service.kind {
-        ServiceKind::Simulated => (Err("the simulated service needs none".to_owned()), Vec::new()),
+    let docker = match service.kind {
+        ServiceKind::Simulated => Err("the simulated service needs none".to_owned()),
         ServiceKind::LlamaCpp | ServiceKind::Vllm | ServiceKind::Ollama | ServiceKind::Other => {
-            docker(service).await
+            DockerExecutor::connect("plan").await.map(Arc::new).map_err(|error| error.to_string())
         }
     };
-    Ok(Surroundings {
-        // The id of no run: it is in no command.
-        run: Uuid::nil(),
-        request: request.name.clone(),
-        instance: "plan".to_owned(),
-        docker,
-        process: llama_bench(settings),
-        earlier_params: earlier_params(spec, store)?,
-        model: host_model(service),
-        running,
-        simulator: ["benchlet", "sim", "llama-bench"].map(str::to_owned).to_vec(),
-        timeout_ms: request.control.timeout_ms,
-        preparing_ms: settings.preparing_timeout_seconds.saturating_mul(1000),
-    })
-}
-
-/// Whether the daemon answers, and the service's containers that run.
-async fn docker(service: &Service) -> (Result<(), String>, Vec<String>) {
-    let connected = match DockerExecutor::connect("plan").await {
-        Ok(docker) => docker.ping().await.map(|()| docker),
-        Err(error) => Err(error),
-    };
-    let docker = match connected {
-        Ok(docker) => docker,
-        Err(error) => return (Err(error.to_string()), Vec::new()),
-    };
-    let origin = &service.origin;
-    let found = docker
-        .service_containers(origin.project.as_deref(), &service.name, origin.container_name.as_deref())
-        .await
-        .unwrap_or_default();
-    let running = found.into_iter().filter(|container| container.state == ContainerRunState::Running);
-    (Ok(()), running.map(|container| container.id).collect())
-}
-
-fn llama_bench(settings: &Settings) -> Result<PathBuf, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let executable = |path: &Path| {
-        std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    if let Some(path) = &settings.llama_bench {
-        return if executable(path) {
-            Ok(path.clone())
-        } else {
-            Err(format!("{} is no program", path.display()))
-        };
-    }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join("llama-bench"))
-        .find(|path| executable(path))
-        .ok_or_else(|| "llama-bench is not on the PATH".to_owned())
-}
-
-fn earlier_params(spec: &LlamaBench, store: Option<&Store>) -> Result<Result<Vec<Param>, String>, CliError> {
-    let none = || format!("the service {} has no earlier run", spec.service);
-    let row = match (&spec.params_from, store) {
-        (None | Some(ParamsFrom::Service), _) => return Ok(Ok(Vec::new())),
-        (Some(ParamsFrom::LastRun), Some(store)) => store.last_planned_run(&spec.service)?.ok_or_else(none),
-        (Some(ParamsFrom::LastRun), None) => Err(none()),
-        (Some(ParamsFrom::Run(id)), Some(store)) => {
-            store.run(*id)?.ok_or_else(|| format!("there is no run {id}"))
-        }
-        (Some(ParamsFrom::Run(id)), None) => Err(format!("there is no run {id}")),
-    };
-    Ok(row.and_then(|row| {
-        row.blueprint.map(|blueprint| blueprint.params).ok_or_else(|| "the run has no parameters".to_owned())
-    }))
-}
-
-fn host_model(service: &Service) -> Option<HostModel> {
-    use std::os::unix::fs::MetadataExt as _;
-    let ModelReference::File(path) = &service.model else {
-        return None;
-    };
-    let bare = || Some(PathBuf::from(path)).filter(|_| service.container.image.is_empty());
-    let path = service.host_path(path).or_else(bare)?;
-    let found = std::fs::metadata(&path).ok()?;
-    Some(HostModel { path, uid: found.uid(), gid: found.gid() })
+    let place = Place { settings, store, docker, instance: "plan" };
+    // The id of no run: it is in no command.
+    let asked = Asked { run: Uuid::nil(), request: &request.name, timeout_ms: request.control.timeout_ms };
+    Ok(look_around(&place, &asked, spec, service).await?)
 }
 
 struct Planned {
@@ -244,7 +161,7 @@ impl Planned {
         let mut task = blueprint.template.clone();
         let program = blueprint.tool_candidates.first().cloned();
         task.argv.splice(0..0, program.unwrap_or_else(|| vec!["llama-bench".to_owned()]));
-        let command = llama_bench_command::command_line(&task, None);
+        let command = docker_command::command_line(&task, None);
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut matrix = Matrix::new(threads);
         let mut warnings = blueprint.warnings.clone();

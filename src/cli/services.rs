@@ -6,13 +6,11 @@ use serde_json::{Value, json};
 use super::environment;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table};
-use crate::plan::service::{ModelReference, Service, ServiceKind};
+use crate::controller::surroundings::{SIMULATED, simulated_service};
+use crate::plan::service::{ModelReference, Service};
 use crate::run::step::GpuSelection;
 use crate::service::catalogue::Catalogue;
 use crate::settings::Settings;
-
-/// The service that is benchlet's own stand-in.
-pub const SIMULATED: &str = "simulated";
 
 /// Lists the services that can be named in requests.
 #[derive(Debug, Args)]
@@ -31,7 +29,7 @@ pub struct Services {
 
 pub fn run(verb: &Services, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let catalogue = Catalogue::load(&settings.compose, &settings.services, &environment());
-    let own = simulated();
+    let own = simulated_service();
     // The name always means the stand-in.
     let all: Vec<&Service> = catalogue
         .services()
@@ -58,11 +56,6 @@ pub fn run(verb: &Services, settings: &Settings, console: &mut Console) -> Resul
         console.note(format!("problem: {place}:{gap}{}", problem.problem));
     }
     Ok(())
-}
-
-/// benchlet's own stand-in, which needs no file.
-pub fn simulated() -> Service {
-    Service { name: SIMULATED.to_owned(), kind: ServiceKind::Simulated, ..Service::default() }
 }
 
 fn table(services: &[&Service], wide: bool) -> Table {

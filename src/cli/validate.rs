@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 
 use super::error::{CliError, Exit};
 use super::output::Console;
-use super::{environment, services, validate_output};
+use super::{environment, validate_output};
+use crate::controller::surroundings::SIMULATED;
 use crate::intake::listing;
 use crate::intake::load::{self, Content, Loaded, LoadedFile};
 use crate::request::diagnostic::{Diagnostic, Place, Severity};
@@ -236,7 +237,7 @@ impl Checker {
         let Spec::LlamaBench(spec) = &request.spec else {
             return None;
         };
-        if spec.service == services::SIMULATED {
+        if spec.service == SIMULATED {
             return None;
         }
         let error = self.services.as_ref()?.find(&spec.service).err()?;

@@ -20,6 +20,7 @@ mod queue;
 mod reconcile;
 mod report;
 mod start;
+pub mod surroundings;
 
 pub use reconcile::{Controller, Sources};
 pub use report::live;

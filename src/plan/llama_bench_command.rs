@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::bench_params::parameters;
+use super::docker_command::command_line;
 use super::flag_map;
 use super::service::{ModelReference, Service, ServiceKind};
 use crate::request::flags::Param;
-use crate::request::llama_bench::{Conflict, ExecutorChoice, LlamaBench, ParamsFrom, Preset};
+use crate::request::llama_bench::{Conflict, ExecutorChoice, LlamaBench};
 use crate::run::plan::{Blueprint, ExecutorKind, PLAN_VERSION, Plan, Prepared, Step};
 use crate::run::reason::{Reason, Refusal};
 use crate::run::step::{ContainerSpec, GpuRequest, GpuSelection, MountSource, Role, TaskId, TaskSpec};
@@ -53,8 +55,8 @@ pub fn resolve(spec: &LlamaBench, service: &Service, around: &Surroundings) -> R
     let executor = choose_executor(spec, service, around)?;
     let container = container(spec, service, executor, around)?;
     let model = model_argument(service, executor, around)?;
-    let mut resolved = parameters(spec, service, around)?;
-    let mut warnings = std::mem::take(&mut resolved.warnings);
+    let resolved = parameters(spec, service, &around.earlier_params)?;
+    let mut warnings = Vec::new();
     let mut stop = Vec::new();
     if !around.running.is_empty() {
         match spec.conflict {
@@ -141,78 +143,6 @@ pub fn freeze(blueprint: &Blueprint, prepared: &Prepared) -> Plan {
     }
     let warnings = tool.map(|tool| tool.warnings.clone()).unwrap_or_default();
     Plan { version: PLAN_VERSION, steps, command, warnings }
-}
-
-/// The command as somebody would type it. `program` stands for what is not known before the image is.
-pub fn command_line(task: &TaskSpec, program: Option<&str>) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let (program, rest) = match program {
-        Some(program) => (program.to_owned(), task.argv.as_slice()),
-        None => match task.argv.split_first() {
-            Some((first, rest)) => (first.clone(), rest),
-            None => (String::new(), task.argv.as_slice()),
-        },
-    };
-    match &task.container {
-        None => words.push(program),
-        Some(container) => {
-            words.extend(docker_run_words(container, &task.env));
-            words.extend(["--entrypoint".to_owned(), program, container.image.clone()]);
-        }
-    }
-    words.extend(rest.iter().cloned());
-    words.iter().map(|word| posix_quoted(word)).collect::<Vec<_>>().join(" ")
-}
-
-fn docker_run_words(container: &ContainerSpec, env: &BTreeMap<String, String>) -> Vec<String> {
-    let mut words: Vec<String> =
-        ["docker", "run", "--rm", "--init", "--network", "none"].map(str::to_owned).into();
-    if !container.privileged {
-        words.extend(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"].map(str::to_owned));
-        words.extend(["--security-opt", "no-new-privileges"].map(str::to_owned));
-    }
-    let mut pair = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
-    for mount in &container.mounts {
-        let read_only = if mount.read_only { ",readonly" } else { "" };
-        match &mount.source {
-            MountSource::Bind(source) => {
-                pair(
-                    "--mount",
-                    &format!("type=bind,src={},dst={}{read_only}", source.display(), mount.target),
-                );
-            }
-            MountSource::Volume(name) => {
-                pair("--mount", &format!("type=volume,src={name},dst={}{read_only}", mount.target));
-            }
-            MountSource::Tmpfs => pair("--tmpfs", &mount.target),
-        }
-    }
-    if let Some(gpus) = &container.gpus {
-        let which = match &gpus.which {
-            GpuSelection::All => "all".to_owned(),
-            GpuSelection::Count(count) => count.to_string(),
-            GpuSelection::Ids(ids) => format!("\"device={}\"", ids.join(",")),
-        };
-        pair("--gpus", &which);
-    }
-    for (name, value) in [("--ipc", &container.ipc), ("--user", &container.user)] {
-        if let Some(value) = value {
-            pair(name, value);
-        }
-    }
-    for name in env.keys() {
-        pair("-e", name);
-    }
-    words
-}
-
-/// A word as a POSIX shell needs it, which is stricter than compose's own splitting.
-fn posix_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn check_kind(service: &Service) -> Result<(), Refusal> {
@@ -352,57 +282,6 @@ fn model_argument(
         return Err(Refusal::new(Reason::ServiceUnusable, message).hint("rename the file"));
     }
     Ok(path)
-}
-
-#[derive(Default)]
-struct Parameters {
-    params: Vec<Param>,
-    dropped: Vec<String>,
-    warnings: Vec<String>,
-}
-
-fn parameters(spec: &LlamaBench, service: &Service, around: &Surroundings) -> Result<Parameters, Refusal> {
-    let from = match (&spec.params, &spec.params_from) {
-        (Some(_), None) => None,
-        (None, None) => Some(&ParamsFrom::Service),
-        (_, Some(from)) => Some(from),
-    };
-    let mut resolved = match from {
-        None => Parameters::default(),
-        Some(ParamsFrom::Service) => from_service(service),
-        Some(ParamsFrom::LastRun | ParamsFrom::Run(_)) => match &around.earlier_params {
-            Ok(params) => Parameters { params: params.clone(), ..Parameters::default() },
-            Err(reason) => {
-                return Err(Refusal::new(Reason::ParamsUnavailable, reason.clone())
-                    .hint("name the parameters in spec.params, or take them from the service"));
-            }
-        },
-    };
-    for param in spec.params.iter().flatten() {
-        resolved.params.retain(|known| !flag_map::same_flag(&known.flag, &param.flag));
-    }
-    resolved.params.extend(spec.params.iter().flatten().cloned());
-    let repetitions = match spec.preset {
-        None => None,
-        Some(Preset::Quick) => Some("2"),
-        Some(Preset::Thorough) => Some("5"),
-    };
-    let asked = spec.params.iter().flatten().any(|param| flag_map::same_flag(&param.flag, "-r"));
-    if let (Some(repetitions), false) = (repetitions, asked) {
-        resolved.params.retain(|known| !flag_map::same_flag(&known.flag, "-r"));
-        resolved.params.push(Param { flag: "-r".to_owned(), value: repetitions.to_owned() });
-    }
-    Ok(resolved)
-}
-
-fn from_service(service: &Service) -> Parameters {
-    let (taken, dropped) = flag_map::from_server(&service.flags);
-    let mut params: Vec<Param> = taken.into_iter().map(|(flag, value)| Param { flag, value }).collect();
-    for (flag, value) in flag_map::DEFAULT_PARAMS {
-        params.push(Param { flag: flag.to_owned(), value: value.to_owned() });
-    }
-    let dropped = dropped.into_iter().map(|flag| format!("{}: {}", flag.flag, flag.reason)).collect();
-    Parameters { params, dropped, warnings: Vec::new() }
 }
 
 /// Where llama-bench may be: beside the server that the service starts, where llama.cpp's own images

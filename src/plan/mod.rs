@@ -5,9 +5,11 @@
 pub mod applied_check;
 pub mod apply_plan;
 pub mod bench_matrix;
+pub mod bench_params;
 mod command_place;
 pub mod command_splice;
 pub mod command_text;
+pub mod docker_command;
 pub mod flag_map;
 pub mod llama_bench_command;
 pub mod server_flags;

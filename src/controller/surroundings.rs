@@ -1,0 +1,192 @@
+//! Looks up what resolving a LlamaBench run needs: its service, whether Docker and llama-bench are there,
+//! the model on this machine, what runs already. Decides nothing; `plan` does with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::executor::{ContainerRunState, DockerExecutor};
+use crate::plan::llama_bench_command::{HostModel, Surroundings};
+use crate::plan::service::{ModelReference, Service, ServiceKind};
+use crate::request::flags::Param;
+use crate::request::llama_bench::{LlamaBench, ParamsFrom};
+use crate::run::reason::{Reason, Refusal};
+use crate::service::catalogue::Catalogue;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+/// The service by its name, from the files as they are now.
+///
+/// # Errors
+/// Which files were looked at, and what is wrong with them.
+pub async fn find_service(settings: &Settings, name: &str) -> Result<Service, Refusal> {
+    if name == SIMULATED {
+        return Ok(simulated_service());
+    }
+    let catalogue = catalogue(settings).await;
+    match catalogue.get(name) {
+        Some(service) => Ok(service.clone()),
+        None => Err(unknown_service(settings, &catalogue, name)),
+    }
+}
+
+/// The services as the files define them now.
+pub async fn catalogue(settings: &Settings) -> Catalogue {
+    let (compose, services) = (settings.compose.clone(), settings.services.clone());
+    let environment = std::env::vars().collect();
+    tokio::task::spawn_blocking(move || Catalogue::load(&compose, &services, &environment))
+        .await
+        .unwrap_or_default()
+}
+
+/// The name of the service that is benchlet's own stand-in.
+pub const SIMULATED: &str = "simulated";
+
+/// benchlet's own stand-in as a service.
+pub fn simulated_service() -> Service {
+    Service {
+        name: SIMULATED.to_owned(),
+        kind: ServiceKind::Simulated,
+        model: ModelReference::Unknown,
+        ..Service::default()
+    }
+}
+
+fn unknown_service(settings: &Settings, catalogue: &Catalogue, name: &str) -> Refusal {
+    let files: Vec<String> =
+        settings.compose.iter().chain(&settings.services).map(|path| path.display().to_string()).collect();
+    let mut message = format!("there is no service {name} in {}", files.join(", "));
+    let problems = catalogue.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
+    if !problems.is_empty() {
+        message.push_str(&format!(": {}", problems.join("; ")));
+    }
+    let names: Vec<&str> = catalogue.names().collect();
+    let hint = crate::request::diagnostic::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
+        if names.is_empty() {
+            format!("name your compose file with --compose, or try the service {SIMULATED}")
+        } else {
+            format!("there are {}", names.join(", "))
+        }
+    });
+    Refusal::new(Reason::ServiceUnknown, message).hint(hint)
+}
+
+/// What is looked at, from the controller or from the command line.
+pub struct Place<'a> {
+    pub settings: &'a Settings,
+    /// None where nothing has run yet.
+    pub store: Option<&'a Store>,
+    pub docker: Result<Arc<DockerExecutor>, String>,
+    pub instance: &'a str,
+}
+
+/// For which run.
+pub struct Asked<'a> {
+    pub run: Uuid,
+    pub request: &'a str,
+    pub timeout_ms: u64,
+}
+
+/// Looks at everything that resolving a run needs.
+///
+/// # Errors
+/// The store's own.
+pub async fn look_around(
+    place: &Place<'_>,
+    asked: &Asked<'_>,
+    spec: &LlamaBench,
+    service: &Service,
+) -> Result<Surroundings, StoreError> {
+    let settings = place.settings;
+    let (docker, running) = match &place.docker {
+        Err(reason) => (Err(reason.clone()), Vec::new()),
+        Ok(link) => match link.ping().await {
+            Err(error) => (Err(error.to_string()), Vec::new()),
+            Ok(()) => (Ok(()), running_containers(link, service).await),
+        },
+    };
+    let process = match &settings.llama_bench {
+        Some(path) if is_executable(path) => Ok(path.clone()),
+        Some(path) => Err(format!("{} is no program", path.display())),
+        None => find_program("llama-bench").ok_or_else(|| "llama-bench is not on the PATH".to_owned()),
+    };
+    Ok(Surroundings {
+        run: asked.run,
+        request: asked.request.to_owned(),
+        instance: place.instance.to_owned(),
+        docker,
+        process,
+        earlier_params: earlier_params(place.store, spec)?,
+        model: host_model(service),
+        running,
+        simulator: vec![own_program(), "sim".to_owned(), "llama-bench".to_owned()],
+        timeout_ms: asked.timeout_ms,
+        preparing_ms: settings.preparing_timeout_seconds.saturating_mul(1000),
+    })
+}
+
+/// The service's own containers that run now. A daemon that does not answer shows none; the run's
+/// admission asks it again.
+async fn running_containers(docker: &DockerExecutor, service: &Service) -> Vec<String> {
+    if service.kind == ServiceKind::Simulated {
+        return Vec::new();
+    }
+    let origin = &service.origin;
+    let found = docker
+        .service_containers(origin.project.as_deref(), &service.name, origin.container_name.as_deref())
+        .await
+        .unwrap_or_default();
+    let running = found.into_iter().filter(|container| container.state == ContainerRunState::Running);
+    running.map(|container| container.id).collect()
+}
+
+/// This program as it was started; where its file has been replaced meanwhile, the one that runs.
+fn own_program() -> String {
+    let path = std::env::current_exe().ok().filter(|path| path.is_file());
+    path.unwrap_or_else(|| PathBuf::from("/proc/self/exe")).to_string_lossy().into_owned()
+}
+
+fn earlier_params(
+    store: Option<&Store>,
+    spec: &LlamaBench,
+) -> Result<Result<Vec<Param>, String>, StoreError> {
+    let (row, missing) = match (&spec.params_from, store) {
+        (None | Some(ParamsFrom::Service), _) => return Ok(Ok(Vec::new())),
+        (Some(ParamsFrom::LastRun), store) => {
+            let row = store.map(|store| store.last_planned_run(&spec.service)).transpose()?;
+            (row.flatten(), format!("the service {} has no earlier run", spec.service))
+        }
+        (Some(ParamsFrom::Run(id)), store) => {
+            let row = store.map(|store| store.run(*id)).transpose()?;
+            (row.flatten(), format!("there is no run {id}"))
+        }
+    };
+    let Some(row) = row else {
+        return Ok(Err(missing));
+    };
+    Ok(row.blueprint.map(|blueprint| blueprint.params).ok_or_else(|| "the run has no parameters".to_owned()))
+}
+
+fn host_model(service: &Service) -> Option<HostModel> {
+    use std::os::unix::fs::MetadataExt as _;
+    let ModelReference::File(path) = &service.model else {
+        return None;
+    };
+    let path = service
+        .host_path(path)
+        .or_else(|| Some(PathBuf::from(path)).filter(|_| service.container.image.is_empty()))?;
+    let found = std::fs::metadata(&path).ok()?;
+    Some(HostModel { path, uid: found.uid(), gid: found.gid() })
+}
+
+/// A program on the `PATH`, as an absolute path.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
