@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::applies::{self, Outcome};
 
-/// Put a finished run's flags into its service
+/// Puts a finished run's flags into its service
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

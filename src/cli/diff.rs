@@ -8,7 +8,7 @@ use crate::controller::apply_job;
 use crate::settings::Settings;
 use crate::store::applies::Outcome;
 
-/// Show what applying a run would change in its service
+/// Shows what applying a run would change in its service
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -100,6 +100,7 @@ impl From<StoreError> for CliError {
             | StoreError::Version { .. }
             | StoreError::Sql(_)
             | StoreError::Decode { .. }
+            | StoreError::NotCommitted(_)
             | StoreError::Closed => Self::usage(error.to_string()),
         }
     }

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::applies::ApplyRow;
 
-/// Undo an apply
+/// Undoes an apply
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

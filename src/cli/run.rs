@@ -27,7 +27,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::runs::Filter;
 
-/// Measure requests now, wait until all have ended, and print the results
+/// Measures requests now, waits until all have ended, and prints the results
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

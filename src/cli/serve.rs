@@ -10,7 +10,7 @@ use crate::controller::{Controller, Sources, open};
 use crate::intake::watcher_task::IntakeOptions;
 use crate::settings::Settings;
 
-/// Carry out the requests below the watched directory, until interrupted
+/// Carries out the requests below the watched directory, until interrupted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Every *.yaml below the watched directory is a request; its status appears beside it as NAME.status.yaml.

@@ -34,13 +34,21 @@ pub enum StoreError {
     Sql(#[from] rusqlite::Error),
     #[error("a stored {what} cannot be read: {source}")]
     Decode { what: &'static str, source: serde_json::Error },
+    #[error("the database could not keep the change: {0}")]
+    NotCommitted(String),
     #[error("the database's writer has stopped")]
     Closed,
     #[error("{0}")]
     Refused(String),
 }
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// A write: does its work inside the batch's transaction, if one could begin, and leaves how to tell its
+/// caller once it is known whether the batch was committed.
+type Job = Box<dyn FnOnce(Begun<'_>) -> Told + Send>;
+type Begun<'a> = Result<&'a Connection, &'a rusqlite::Error>;
+type Told = Box<dyn FnOnce(Result<(), &rusqlite::Error>)>;
+/// Most writes that share one commit, and so one fsync.
+const BATCH: usize = 64;
 
 /// Who opens the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,15 +98,17 @@ impl Store {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                while let Ok(job) = jobs.recv() {
-                    job(&mut connection);
+                while let Ok(first) = jobs.recv() {
+                    let batch = std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1));
+                    commit_together(&mut connection, batch.collect());
                 }
             })
             .map_err(|_| StoreError::Closed)?;
         Ok(Self { path, writer, readers: Arc::default() })
     }
 
-    /// Runs `work` in one IMMEDIATE transaction on the writer thread and commits it.
+    /// Runs `work` in an IMMEDIATE transaction on the writer thread, which writes that wait at the same time
+    /// share with their fsync, and returns after its commit.
     ///
     /// # Errors
     /// What `work` says, or SQLite; nothing was written then.
@@ -108,10 +118,19 @@ impl Store {
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, result) = tokio::sync::oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let outcome = in_transaction(connection, work);
-            // The caller may have gone; the write stands.
-            drop(answer.send(outcome));
+        let job: Job = Box::new(move |begun| {
+            let outcome = match begun {
+                Ok(connection) => in_savepoint(connection, work),
+                Err(error) => Err(StoreError::NotCommitted(error.to_string())),
+            };
+            Box::new(move |committed| {
+                let outcome = match committed {
+                    Ok(()) => outcome,
+                    Err(error) => Err(StoreError::NotCommitted(error.to_string())),
+                };
+                // The caller may have gone; the write stands.
+                drop(answer.send(outcome));
+            })
         });
         self.writer.send(job).map_err(|_| StoreError::Closed)?;
         result.await.map_err(|_| StoreError::Closed)?
@@ -185,14 +204,32 @@ impl CommitWatcher {
     }
 }
 
-fn in_transaction<T>(
-    connection: &mut Connection,
+/// Runs a batch in one transaction. Each write has a savepoint of its own, so that one that fails takes
+/// no other with it; nobody is told before the commit.
+fn commit_together(connection: &mut Connection, batch: Vec<Job>) {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            batch.into_iter().for_each(|job| job(Err(&error))(Err(&error)));
+            return;
+        }
+    };
+    let told: Vec<Told> = batch.into_iter().map(|job| job(Ok(&transaction))).collect();
+    let committed = transaction.commit();
+    for tell in told {
+        tell(committed.as_ref().map(|()| ()));
+    }
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let value = work(&transaction)?;
-    transaction.commit()?;
-    Ok(value)
+    connection.execute_batch("SAVEPOINT work")?;
+    let outcome = work(connection);
+    let end = if outcome.is_ok() { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
+    connection.execute_batch(end)?;
+    outcome
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -263,4 +300,61 @@ fn first<T>(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     rows.next()?.map(decode).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(store: &Store) -> i64 {
+        store
+            .read(|connection| Ok(connection.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_takes_no_other_of_its_batch_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Access::Owner).unwrap();
+        let writes = (0..20).map(|number| {
+            store.write(move |connection| {
+                connection.execute("INSERT INTO meta VALUES (?1, 'x')", [number.to_string()])?;
+                if number % 2 == 0 { Ok(()) } else { Err(StoreError::Refused("odd".to_owned())) }
+            })
+        });
+        let outcomes = futures_util::future::join_all(writes).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10);
+        assert_eq!(count(&store), 10);
+    }
+
+    #[tokio::test]
+    async fn another_connections_commit_is_noticed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Access::Owner).unwrap();
+        let mut watcher = store.watcher().unwrap();
+        watcher.changed();
+        assert!(!watcher.changed());
+        store.order("a", crate::decide::observed::Verb::Cancel, String::new()).await.unwrap();
+        assert!(watcher.changed());
+        assert!(!watcher.changed());
+    }
+
+    #[test]
+    fn a_guest_neither_makes_a_database_nor_changes_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::open(dir.path(), Access::Guest), Err(StoreError::Open { .. })));
+        drop(Store::open(dir.path(), Access::Owner).unwrap());
+        let raw = Connection::open(dir.path().join("benchlet.db")).unwrap();
+        raw.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+        assert!(matches!(Store::open(dir.path(), Access::Owner), Err(StoreError::Version { .. })));
+    }
+
+    #[test]
+    fn the_database_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), Access::Owner).unwrap());
+        let mode = std::fs::metadata(dir.path().join("benchlet.db")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
