@@ -56,7 +56,9 @@ fn broken(run: &Run, what: &str) -> Decision {
 }
 
 fn pending(observed: &Observed, run: &Run, _spec: &LlamaBench) -> Decision {
+    // An explicit order goes ahead of it.
     if let Some(record) = &observed.record
+        && !run.ordered
         && record.control.desired == crate::request::control::DesiredState::Suspended
     {
         return Decision::idle(Reason::Suspended, "spec.suspend is true");
