@@ -241,7 +241,15 @@ fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) ->
             Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
         }
         Some(JobStatus::Failed(refusal)) => {
-            let ending = position.ending.cloned().unwrap_or_else(|| failed(refusal));
+            let ending = match position.ending {
+                None => failed(refusal),
+                // Also beside a cancel or a failure somebody has to know that the service is down.
+                Some(ending) => {
+                    let message = format!("{}; {}", ending.message, refusal.message);
+                    let hint = refusal.hint.clone().or_else(|| ending.hint.clone());
+                    Ending { message, ..ending.clone() }.hint(hint)
+                }
+            };
             Decision::act(advance_to(run.id, position.next_step(Some(ending))), refusal.reason)
         }
     }
@@ -389,31 +397,31 @@ fn again(
 
 fn collecting(observed: &Observed, run: &Run, deadline: &Deadline, ending: &Ending) -> Decision {
     match run.jobs.get(&Job::Collect) {
-        None if deadline.passed(&observed.now) => collecting_timed_out(run),
+        None if deadline.passed(&observed.now) => collecting_timed_out(run, ending),
         None => Decision::act(Action::StartJob { run: run.id, job: Job::Collect }, Reason::Collecting),
-        Some(JobStatus::Running) if deadline.passed(&observed.now) => collecting_timed_out(run),
+        Some(JobStatus::Running) if deadline.passed(&observed.now) => collecting_timed_out(run, ending),
         Some(JobStatus::Running) => {
             Decision::wait(Reason::Collecting, "", JOB_MS.min(deadline.left_ms(&observed.now).max(1)))
         }
         Some(JobStatus::Done(_)) => {
             Decision::act(Action::EndRun { run: run.id, ending: ending.clone() }, ending.reason)
         }
-        Some(JobStatus::Failed(refusal)) => {
-            let ending = match ending.phase {
-                EndPhase::Completed => failed(refusal),
-                EndPhase::Failed | EndPhase::Cancelled => ending.clone(),
-            };
-            Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
-        }
+        Some(JobStatus::Failed(refusal)) => uncollected(run, ending, refusal),
     }
 }
 
-fn collecting_timed_out(run: &Run) -> Decision {
-    let ending = Ending::failed(
-        Reason::CollectingTimedOut,
-        "the output could not be read in time; it is kept in the spool",
-    );
-    Decision::act(Action::EndRun { run: run.id, ending }, Reason::CollectingTimedOut)
+fn collecting_timed_out(run: &Run, ending: &Ending) -> Decision {
+    let message = "the output could not be read in time; it is kept in the spool";
+    uncollected(run, ending, &Refusal::new(Reason::CollectingTimedOut, message))
+}
+
+/// Without results a run is not completed; what had ended it before says more than their lack.
+fn uncollected(run: &Run, ending: &Ending, refusal: &Refusal) -> Decision {
+    let ending = match ending.phase {
+        EndPhase::Completed => failed(refusal),
+        EndPhase::Failed | EndPhase::Cancelled => ending.clone(),
+    };
+    Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
 }
 
 fn advance_to(run: Uuid, state: RunState) -> Action {
