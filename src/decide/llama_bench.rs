@@ -94,7 +94,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
         );
     }
     let Some((job, reason)) = next_preparation(blueprint, prepared) else {
-        return start_running(observed, run, blueprint, prepared);
+        return start_running(observed, run, blueprint, deadline, prepared);
     };
     match run.jobs.get(&job) {
         None => {
@@ -102,7 +102,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
             let measuring = observed.world.others.iter().find(|other| other.phase == Phase::Running);
             if let Some(other) = measuring {
                 let message = format!("waits until {} has measured", other.request);
-                return Decision::wait(Reason::MachineBusy, message, JOB_MS);
+                return wait_for_quiet(observed, run, deadline, message, JOB_MS);
             }
             Decision::act(Action::StartJob { run: run.id, job }, reason)
         }
@@ -120,6 +120,22 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
             None => broken(run, "a job of Preparing gave another job's result"),
         },
     }
+}
+
+/// Waits for others. Their time is not the run's own, so its deadline is written anew before it passes.
+fn wait_for_quiet(
+    observed: &Observed,
+    run: &Run,
+    deadline: &Deadline,
+    message: String,
+    recheck_ms: u64,
+) -> Decision {
+    let left_ms = deadline.left_ms(&observed.now);
+    if left_ms > deadline.allowed_ms / 2 {
+        return Decision::wait(Reason::MachineBusy, message, recheck_ms.min(left_ms / 2).max(1));
+    }
+    let action = advance_to(run.id, run.state.renewed(&observed.now));
+    Decision { message, ..Decision::act(action, Reason::MachineBusy) }
 }
 
 fn next_preparation(blueprint: &Blueprint, prepared: &Prepared) -> Option<(Job, Reason)> {
@@ -153,10 +169,16 @@ fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prep
     Some(next)
 }
 
-fn start_running(observed: &Observed, run: &Run, blueprint: &Blueprint, prepared: &Prepared) -> Decision {
+fn start_running(
+    observed: &Observed,
+    run: &Run,
+    blueprint: &Blueprint,
+    deadline: &Deadline,
+    prepared: &Prepared,
+) -> Decision {
     if let Some(request) = &observed.world.disturbing {
         let message = format!("waits until {request} has pulled, hashed or probed");
-        return Decision::wait(Reason::MachineBusy, message, LOOK_MS);
+        return wait_for_quiet(observed, run, deadline, message, LOOK_MS);
     }
     let plan = llama_bench_command::freeze(blueprint, prepared);
     let state = RunState::Running {
