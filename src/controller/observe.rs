@@ -98,7 +98,9 @@ async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> 
             Err(reason) => TaskState::Unknown { reason },
         }),
     };
+    let ordered = row.state == RunState::Pending && context.store.is_ordered(row.id)?;
     Ok(Run {
+        ordered,
         jobs: context.jobs.statuses(row.id),
         id: row.id,
         spec: row.spec,

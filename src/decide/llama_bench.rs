@@ -56,7 +56,9 @@ fn broken(run: &Run, what: &str) -> Decision {
 }
 
 fn pending(observed: &Observed, run: &Run, _spec: &LlamaBench) -> Decision {
+    // An explicit order goes ahead of it.
     if let Some(record) = &observed.record
+        && !run.ordered
         && record.control.desired == crate::request::control::DesiredState::Suspended
     {
         return Decision::idle(Reason::Suspended, "spec.suspend is true");
@@ -92,7 +94,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
         );
     }
     let Some((job, reason)) = next_preparation(blueprint, prepared) else {
-        return start_running(observed, run, blueprint, prepared);
+        return start_running(observed, run, blueprint, deadline, prepared);
     };
     match run.jobs.get(&job) {
         None => {
@@ -100,7 +102,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
             let measuring = observed.world.others.iter().find(|other| other.phase == Phase::Running);
             if let Some(other) = measuring {
                 let message = format!("waits until {} has measured", other.request);
-                return Decision::wait(Reason::MachineBusy, message, JOB_MS);
+                return wait_for_quiet(observed, run, deadline, message, JOB_MS);
             }
             Decision::act(Action::StartJob { run: run.id, job }, reason)
         }
@@ -118,6 +120,22 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
             None => broken(run, "a job of Preparing gave another job's result"),
         },
     }
+}
+
+/// Waits for others. Their time is not the run's own, so its deadline is written anew before it passes.
+fn wait_for_quiet(
+    observed: &Observed,
+    run: &Run,
+    deadline: &Deadline,
+    message: String,
+    recheck_ms: u64,
+) -> Decision {
+    let left_ms = deadline.left_ms(&observed.now);
+    if left_ms > deadline.allowed_ms / 2 {
+        return Decision::wait(Reason::MachineBusy, message, recheck_ms.min(left_ms / 2).max(1));
+    }
+    let action = advance_to(run.id, run.state.renewed(&observed.now));
+    Decision { message, ..Decision::act(action, Reason::MachineBusy) }
 }
 
 fn next_preparation(blueprint: &Blueprint, prepared: &Prepared) -> Option<(Job, Reason)> {
@@ -151,10 +169,16 @@ fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prep
     Some(next)
 }
 
-fn start_running(observed: &Observed, run: &Run, blueprint: &Blueprint, prepared: &Prepared) -> Decision {
+fn start_running(
+    observed: &Observed,
+    run: &Run,
+    blueprint: &Blueprint,
+    deadline: &Deadline,
+    prepared: &Prepared,
+) -> Decision {
     if let Some(request) = &observed.world.disturbing {
         let message = format!("waits until {request} has pulled, hashed or probed");
-        return Decision::wait(Reason::MachineBusy, message, LOOK_MS);
+        return wait_for_quiet(observed, run, deadline, message, LOOK_MS);
     }
     let plan = llama_bench_command::freeze(blueprint, prepared);
     let state = RunState::Running {
@@ -239,7 +263,15 @@ fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) ->
             Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
         }
         Some(JobStatus::Failed(refusal)) => {
-            let ending = position.ending.cloned().unwrap_or_else(|| failed(refusal));
+            let ending = match position.ending {
+                None => failed(refusal),
+                // Also beside a cancel or a failure somebody has to know that the service is down.
+                Some(ending) => {
+                    let message = format!("{}; {}", ending.message, refusal.message);
+                    let hint = refusal.hint.clone().or_else(|| ending.hint.clone());
+                    Ending { message, ..ending.clone() }.hint(hint)
+                }
+            };
             Decision::act(advance_to(run.id, position.next_step(Some(ending))), refusal.reason)
         }
     }
@@ -387,31 +419,31 @@ fn again(
 
 fn collecting(observed: &Observed, run: &Run, deadline: &Deadline, ending: &Ending) -> Decision {
     match run.jobs.get(&Job::Collect) {
-        None if deadline.passed(&observed.now) => collecting_timed_out(run),
+        None if deadline.passed(&observed.now) => collecting_timed_out(run, ending),
         None => Decision::act(Action::StartJob { run: run.id, job: Job::Collect }, Reason::Collecting),
-        Some(JobStatus::Running) if deadline.passed(&observed.now) => collecting_timed_out(run),
+        Some(JobStatus::Running) if deadline.passed(&observed.now) => collecting_timed_out(run, ending),
         Some(JobStatus::Running) => {
             Decision::wait(Reason::Collecting, "", JOB_MS.min(deadline.left_ms(&observed.now).max(1)))
         }
         Some(JobStatus::Done(_)) => {
             Decision::act(Action::EndRun { run: run.id, ending: ending.clone() }, ending.reason)
         }
-        Some(JobStatus::Failed(refusal)) => {
-            let ending = match ending.phase {
-                EndPhase::Completed => failed(refusal),
-                EndPhase::Failed | EndPhase::Cancelled => ending.clone(),
-            };
-            Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
-        }
+        Some(JobStatus::Failed(refusal)) => uncollected(run, ending, refusal),
     }
 }
 
-fn collecting_timed_out(run: &Run) -> Decision {
-    let ending = Ending::failed(
-        Reason::CollectingTimedOut,
-        "the output could not be read in time; it is kept in the spool",
-    );
-    Decision::act(Action::EndRun { run: run.id, ending }, Reason::CollectingTimedOut)
+fn collecting_timed_out(run: &Run, ending: &Ending) -> Decision {
+    let message = "the output could not be read in time; it is kept in the spool";
+    uncollected(run, ending, &Refusal::new(Reason::CollectingTimedOut, message))
+}
+
+/// Without results a run is not completed; what had ended it before says more than their lack.
+fn uncollected(run: &Run, ending: &Ending, refusal: &Refusal) -> Decision {
+    let ending = match ending.phase {
+        EndPhase::Completed => failed(refusal),
+        EndPhase::Failed | EndPhase::Cancelled => ending.clone(),
+    };
+    Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
 }
 
 fn advance_to(run: Uuid, state: RunState) -> Action {

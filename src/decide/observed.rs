@@ -92,6 +92,8 @@ pub struct Run {
     pub plan: Option<Plan>,
     /// Looked at only while Pending.
     pub resolution: Option<Result<Box<Blueprint>, Refusal>>,
+    /// Whether a command asked for it, looked at only while Pending.
+    pub ordered: bool,
     /// The current step's task, looked at only while Running.
     pub task: Option<TaskState>,
     pub jobs: BTreeMap<Job, JobStatus>,

@@ -112,14 +112,32 @@ fn edited(record: &Record, run: &Run) -> Option<Decision> {
     };
     let superseded =
         || Ending::cancelled(Reason::Superseded, "a newer version of the request takes its place");
+    let same_spec = run.spec_hash == record.spec_hash;
     if run.state.phase() == Phase::Pending {
-        let same = !other_spec && run.spec_hash == record.spec_hash;
-        return Some(if same { satisfy(Reason::RerunAsked) } else { end(run, superseded()) });
+        return match (same_spec, same_flags(&run.spec, &record.spec)) {
+            (true, true) => Some(satisfy(Reason::RerunAsked)),
+            // Flags of its own were ordered for it: the file's turn comes after it.
+            (true, false) => None,
+            (false, _) => Some(end(run, superseded())),
+        };
+    }
+    if same_spec && token.is_none() {
+        // Nothing was edited since it was made, or it was edited back: no reason to touch it.
+        return same_flags(&run.spec, &record.spec).then(|| satisfy(Reason::AlreadyRan));
     }
     match record.control.on_change {
         OnChange::Queue => None,
         OnChange::Replace => Some(end(run, superseded())),
         OnChange::Ignore => Some(satisfy(Reason::ChangeIgnored)),
+    }
+}
+
+/// Whether a run of the same hash has the file's flags, or those that a command set for it alone.
+fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
+    match (of_run, of_file) {
+        (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
+        (Spec::Apply(_), Spec::Apply(_)) => true,
+        (Spec::LlamaBench(_), Spec::Apply(_)) | (Spec::Apply(_), Spec::LlamaBench(_)) => false,
     }
 }
 

@@ -45,6 +45,18 @@ impl super::Store {
         self.read(|connection| all(connection, &select("answered_at IS NULL ORDER BY id"), [], command))
     }
 
+    /// Whether a command asked for the run.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn is_ordered(&self, run: Uuid) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            Ok(connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM commands WHERE run_id = ?1)")?
+                .query_row([run.to_string()], |row| row.get(0))?)
+        })
+    }
+
     /// Orders that wait for one request, oldest first.
     ///
     /// # Errors
