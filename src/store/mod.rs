@@ -217,7 +217,7 @@ fn commit_together(connection: &mut Connection, batch: Vec<Job>) {
     let told: Vec<Told> = batch.into_iter().map(|job| job(Ok(&transaction))).collect();
     let committed = transaction.commit();
     for tell in told {
-        tell(committed.as_ref().map(|()| ()));
+        tell(committed.as_ref().copied());
     }
 }
 

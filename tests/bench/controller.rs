@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench controller [-- save|start|overhead]`; `overhead` needs Docker,
 //! `BENCHLET_TEST_IMAGE` and `BENCHLET_TEST_MODEL`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::use_debug)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
