@@ -160,6 +160,14 @@ async fn valid_document(
         (_, None, _) => Phase::Pending.as_str().to_owned(),
     };
     describe_phase(&mut status, run, decision.as_ref());
+    let returned =
+        run.is_some_and(|run| metadata.uid.as_deref() != Some(run.request_uid.to_string().as_str()));
+    if let Some(decision) = decision.filter(|decision| returned && decision.reason == Reason::AlreadyRan) {
+        // The newest run is of an earlier request of this name, so its ending does not explain the rest.
+        status.reason = Some(decision.reason.as_str().to_owned());
+        status.message = Some(decision.message);
+        status.hint = None;
+    }
     if let Some(apply) = applies.first() {
         let applied = document::applied(apply);
         if kind == "Apply" && applied.reason.is_some() {
