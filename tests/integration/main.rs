@@ -3,8 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod architecture;
+mod controller_alone;
+mod controller_daemon_away;
+mod controller_edits;
+mod controller_failures;
+mod controller_files;
+mod controller_restart;
+mod controller_results;
+mod daemon;
 mod examples;
 mod executor_docker;
 mod executor_process;
 mod intake;
 mod polling;
+mod workbench;
