@@ -435,7 +435,12 @@ impl Controller {
 
     async fn write_status(&mut self, path: &Path) {
         self.last_status.insert(path.to_owned(), Instant::now());
-        if self.sources.file(path).is_none() {
+        if let Some(holder) = self.sources.status_holder(path).map(Path::to_owned) {
+            // The status file is another request file's; that one tells of both.
+            self.look_at_status(&holder, Duration::ZERO);
+            return;
+        }
+        if self.sources.is_spent(path) {
             if self.sources.is_started() && self.sources.degraded().is_none() {
                 self.status.remove(path);
                 self.last_status.remove(path);

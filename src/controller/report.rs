@@ -65,7 +65,13 @@ pub async fn documents(
         list.push((source.index, document));
     }
     list.sort_by_key(|(index, _)| *index);
-    Ok(list.into_iter().map(|(_, document)| document).collect())
+    let mut documents: Vec<StatusDocument> = list.into_iter().map(|(_, document)| document).collect();
+    for rival in sources.status_rivals(path) {
+        // It cannot have a status file of its own, so it is told of at the end of the one that it would take.
+        let problem = FileProblem::StemTaken { by: path.to_owned() };
+        documents.push(problem_document(context, rival, &problem).await?);
+    }
+    Ok(documents)
 }
 
 fn index_of(problem: &FileProblem) -> usize {
@@ -94,7 +100,11 @@ async fn problem_document(
             )
         }
         FileProblem::StemTaken { by } => {
-            let message = format!("{} has the same status file", by.display());
+            let message = format!(
+                "{} is not carried out: {} has the same status file",
+                file.path.display(),
+                by.display()
+            );
             (Reason::Conflict, None, whole(message, "rename one of the two files"))
         }
     };
@@ -160,6 +170,14 @@ async fn valid_document(
         (_, None, _) => Phase::Pending.as_str().to_owned(),
     };
     describe_phase(&mut status, run, decision.as_ref());
+    let returned =
+        run.is_some_and(|run| metadata.uid.as_deref() != Some(run.request_uid.to_string().as_str()));
+    if let Some(decision) = decision.filter(|decision| returned && decision.reason == Reason::AlreadyRan) {
+        // The newest run is of an earlier request of this name, so its ending does not explain the rest.
+        status.reason = Some(decision.reason.as_str().to_owned());
+        status.message = Some(decision.message);
+        status.hint = None;
+    }
     if let Some(apply) = applies.first() {
         let applied = document::applied(apply);
         if kind == "Apply" && applied.reason.is_some() {

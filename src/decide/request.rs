@@ -188,6 +188,9 @@ pub fn next_run(observed: &Observed) -> Decision {
         }
         Document::Unreadable => return Decision::idle(Reason::Unreadable, "the file has a syntax error"),
         Document::Absent { .. } => {
+            if let Some(reason) = &observed.world.degraded {
+                return Decision::wait(Reason::Degraded, reason.clone(), RECHECK_DEGRADED_MS);
+            }
             return Decision::wait(
                 Reason::Deleted,
                 "the file is gone; waiting to be sure",

@@ -171,6 +171,29 @@ impl SourceMap {
         self.files.get(path)
     }
 
+    /// Whether the path has nothing left to tell of: there is no file, or it is missing and another
+    /// one has its names.
+    pub fn is_spent(&self, path: &Path) -> bool {
+        let Some(file) = self.files.get(path) else {
+            return true;
+        };
+        let holds = |name: &String| self.held.get(name).is_some_and(|held| held.path == path);
+        file.presence != Presence::Present && !names_of(Some(file)).iter().any(holds)
+    }
+
+    /// The file whose status file this one would overwrite, if it came later.
+    pub fn status_holder(&self, path: &Path) -> Option<&Path> {
+        self.stem_holder(path).filter(|by| *by != path)
+    }
+
+    /// The files that are there and would overwrite this one's status file.
+    pub fn status_rivals(&self, path: &Path) -> Vec<&SourceFile> {
+        let sharing = self.stems.get(&stem_of(path)).into_iter().flatten();
+        let rivals = sharing.filter(|other| self.status_holder(other) == Some(path));
+        let files = rivals.filter_map(|other| self.files.get(other));
+        files.filter(|file| file.presence == Presence::Present).collect()
+    }
+
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         self.files.values()
     }

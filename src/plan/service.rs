@@ -96,6 +96,10 @@ impl Service {
             .filter_map(|mount| {
                 let rest = path.strip_prefix(&mount.target).ok()?;
                 match &mount.source {
+                    // Joined with nothing, the path of a file that is mounted itself would end in a slash.
+                    MountSource::Bind(source) if rest.as_os_str().is_empty() => {
+                        Some((mount.target.len(), source.clone()))
+                    }
                     MountSource::Bind(source) => Some((mount.target.len(), source.join(rest))),
                     MountSource::Volume(_) | MountSource::Tmpfs => None,
                 }

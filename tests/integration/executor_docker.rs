@@ -1,5 +1,4 @@
-//! The Docker executor against the daemon of this machine. Needs the image below; without a daemon or
-//! the image the tests say so and pass, unless `BENCHLET_TEST_DOCKER=required`.
+//! The Docker executor against the daemon of this machine, with the image that has llama.cpp's tools.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,9 +13,8 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions, StartContainerOptions};
 use uuid::Uuid;
 
+use crate::daemon;
 use crate::polling::until;
-
-const IMAGE: &str = "benchlet-test/llama.cpp:local";
 
 /// An executor under an instance of its own, which takes its containers along when it goes.
 struct Bench {
@@ -26,23 +24,16 @@ struct Bench {
 }
 
 impl Bench {
+    /// `None` where this run of the tests does without Docker.
     async fn open() -> Option<Self> {
+        if daemon::is_left_out() {
+            return None;
+        }
         let instance = format!("test-{}", Uuid::new_v4().simple());
-        let missing = match DockerExecutor::connect(instance.clone()).await {
-            Ok(executor) => match executor.image(IMAGE).await {
-                Ok(Some(_)) => {
-                    let spool = tempfile::tempdir().unwrap();
-                    return Some(Self { executor, instance, spool });
-                }
-                Ok(None) => format!("the image {IMAGE} is not loaded"),
-                Err(error) => error.to_string(),
-            },
-            Err(error) => error.to_string(),
-        };
-        let required = std::env::var("BENCHLET_TEST_DOCKER").is_ok_and(|value| value == "required");
-        assert!(!required, "{missing}");
-        eprintln!("skipped: {missing}");
-        None
+        let executor = DockerExecutor::connect(instance.clone()).await.unwrap();
+        let image = daemon::image();
+        assert!(executor.image(&image).await.unwrap().is_some(), "the image {image} is not loaded");
+        Some(Self { executor, instance, spool: tempfile::tempdir().unwrap() })
     }
 
     fn spool(&self) -> &Path {
@@ -54,7 +45,7 @@ impl Bench {
             id: TaskId { run: Uuid::new_v4(), attempt: 1, step: 0, role: Role::Bench },
             argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
             env: [("GREETING".to_owned(), "hello world".to_owned())].into(),
-            container: Some(ContainerSpec { image: IMAGE.to_owned(), ..Default::default() }),
+            container: Some(ContainerSpec { image: daemon::image(), ..Default::default() }),
             deadline_ms: 60_000,
             labels: [("benchlet.request".to_owned(), "a-request".to_owned())].into(),
         }
@@ -174,7 +165,7 @@ async fn a_container_that_was_made_and_never_started_is_started() {
         ("benchlet.role".to_owned(), "bench".to_owned()),
     ]);
     let body = ContainerCreateBody {
-        image: Some(IMAGE.to_owned()),
+        image: Some(daemon::image()),
         cmd: Some(vec!["sh".into(), "-c".into(), "exit 4".into()]),
         labels: Some(labels),
         host_config: Some(HostConfig { network_mode: Some("none".into()), ..Default::default() }),
@@ -348,7 +339,7 @@ async fn a_missing_image_is_told_apart() {
         "{error:?}"
     );
     assert_eq!(bench.executor.image("benchlet-test/no-such-image:none").await.unwrap(), None);
-    let image = bench.executor.image(IMAGE).await.unwrap().unwrap();
+    let image = bench.executor.image(&daemon::image()).await.unwrap().unwrap();
     assert!(image.id.starts_with("sha256:") && image.size > 0);
 }
 
@@ -616,7 +607,7 @@ async fn a_services_containers_are_found_stopped_and_started_again() {
             ("com.docker.compose.oneoff".to_owned(), one_off.to_owned()),
         ]);
         let body = ContainerCreateBody {
-            image: Some(IMAGE.to_owned()),
+            image: Some(daemon::image()),
             entrypoint: Some(vec!["sleep".into()]),
             cmd: Some(vec!["60".into()]),
             labels: Some(labels),
@@ -642,7 +633,7 @@ async fn a_services_containers_are_found_stopped_and_started_again() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].id, ids[0]);
     assert_eq!(found[0].args, ["sleep", "60"]);
-    assert_eq!(found[0].image, IMAGE);
+    assert_eq!(found[0].image, daemon::image());
     assert_eq!(found[0].name, format!("{project}-llm-False"));
     use benchlet::executor::ContainerRunState::{Exited, Running};
     assert_eq!(found[0].state, Running);
