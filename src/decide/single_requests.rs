@@ -272,11 +272,13 @@ fn of_what_is_removed_the_waiting_ends_and_the_running_finishes_unless_told_othe
 
 #[test]
 fn what_comes_back_as_it_was_has_another_uid_and_does_not_run() {
-    let tombstone = Record { deleted: true, ..record(&wanted()) };
-    let back = registers(&Observed { record: Some(tombstone), ..look(&wanted()) });
-    assert_ne!(back.uid, record(&wanted()).uid);
+    let wanted = steered(|control| control.rerun = Some("1".to_owned()));
+    let satisfied_rerun = Some("1".to_owned());
+    let tombstone = Record { deleted: true, satisfied_rerun, ..record(&wanted) };
+    let back = registers(&Observed { record: Some(tombstone), ..look(&wanted) });
+    assert_ne!(back.uid, record(&wanted).uid);
     assert_eq!((back.generation, back.deleted), (1, false));
-    let after = next_action(&Observed { record: Some(back), ..look(&wanted()) });
+    let after = next_action(&Observed { record: Some(back), ..look(&wanted) });
     assert_eq!(after.reason, Reason::AlreadyRan);
 }
 
