@@ -7,8 +7,16 @@ mod admission;
 mod apply;
 mod llama_bench;
 pub mod observed;
+#[cfg(test)]
+mod properties;
 mod request;
 mod retry;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod single_decisions;
+#[cfg(test)]
+mod single_requests;
 
 pub use action::{Action, Decision};
 pub use admission::overlap;
