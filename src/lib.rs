@@ -12,6 +12,7 @@ pub mod executor;
 pub mod files;
 pub mod intake;
 pub mod plan;
+pub mod report;
 pub mod request;
 pub mod run;
 pub mod service;

@@ -18,10 +18,10 @@ mod orphans;
 mod prepare;
 mod queue;
 mod reconcile;
-mod report;
 mod start;
+mod status;
 pub mod surroundings;
 
 pub use reconcile::{Controller, Sources};
-pub use report::live;
 pub use start::{Opened, StartError, open};
+pub use status::live;

@@ -15,17 +15,17 @@ use super::execute::{ExecuteError, execute};
 use super::observe::{Snapshot, observe};
 use super::queue::{Priority, Queue};
 use super::start::Opened;
-use super::{orphans, report};
+use super::{orphans, status};
 use crate::decide::observed::Document;
 use crate::decide::{Action, Decision, next_action};
 use crate::files::lock::LockFile;
 use crate::intake::source_file::DocumentState;
 use crate::intake::source_map::{Change, SourceMap};
 use crate::intake::watcher_task::{IntakeEvent, IntakeOptions};
+use crate::report::status_document;
 use crate::request::valid;
 use crate::run::plan::ExecutorKind;
-use crate::status::document;
-use crate::status::write::StatusFiles;
+use crate::status::write::{HEADER, StatusFiles};
 use crate::store::{CommitWatcher, StoreError};
 
 /// Passes at the same time; each is of another request.
@@ -449,9 +449,9 @@ impl Controller {
         }
         let decisions = &self.decisions;
         let documents =
-            report::documents(&self.context, &self.sources, path, |name| decisions.get(name).cloned()).await;
+            status::documents(&self.context, &self.sources, path, |name| decisions.get(name).cloned()).await;
         let text = match documents {
-            Ok(documents) => document::stream(&documents).map_err(|error| error.to_string()),
+            Ok(documents) => status_document::stream(HEADER, &documents).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let outcome = text.and_then(|text| self.status.write(path, &text).map_err(|error| error.to_string()));

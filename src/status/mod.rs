@@ -1,5 +1,4 @@
-//! Status files: what people read beside their requests. Written from the store and the decisions,
-//! never read for one.
+//! Status files: what people read beside their requests. Owns where they lie and how they get there,
+//! not what is in them; never reads one for a decision.
 
-pub mod document;
 pub mod write;

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::document::HEADER;
 use crate::files::atomic_write::{self, FileError};
+
+/// The first line of every status file; a file without it is not ours to overwrite.
+pub const HEADER: &str = "# written by benchlet; edits are overwritten\n";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {

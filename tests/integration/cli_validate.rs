@@ -242,7 +242,7 @@ fn plan_shows_command_and_cases_and_starts_nothing() {
     let said = place.say(&["plan", "a.yaml"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
-        said.out.contains("Command:   benchlet sim llama-bench -m simulated -o jsonl -p 512 -b 512,1024\n"),
+        said.out.contains("/benchlet sim llama-bench -m simulated -o jsonl -p 512 -b 512,1024\n"),
         "{}",
         said.out
     );

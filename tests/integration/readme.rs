@@ -44,7 +44,9 @@ fn the_table_of_commands_has_every_verb_and_no_other() {
         let cell = row.split(" | ").next().unwrap();
         for command in cell.split('`').skip(1).step_by(2) {
             let words = command.trim_start_matches("benchlet ");
-            told.extend(words.split(", ").filter_map(|part| part.split_whitespace().next()).map(str::to_owned));
+            told.extend(
+                words.split(", ").filter_map(|part| part.split_whitespace().next()).map(str::to_owned),
+            );
         }
     }
     let help = Command::new(env!("CARGO_BIN_EXE_benchlet")).arg("--help").output().unwrap();

@@ -8,15 +8,15 @@ use crate::decide::Decision;
 use crate::executor::{STDERR, STDOUT};
 use crate::intake::source_file::{DocumentState, FileProblem, SourceFile};
 use crate::intake::source_map::SourceMap;
+use crate::report::status_document::{
+    self, Draft, Live, Measured, Metadata, ProgressStatus, Status, StatusDocument,
+};
 use crate::request::diagnostic::{Diagnostic, Located, Place, Severity};
 use crate::request::valid;
 use crate::run::clock::human_ms;
 use crate::run::phase::{Phase, RunState};
 use crate::run::progress::{self, LaunchProgress};
 use crate::run::reason::Reason;
-use crate::status::document::{
-    self, Draft, Live, Measured, Metadata, ProgressStatus, Status, StatusDocument,
-};
 use crate::store::StoreError;
 use crate::store::requests;
 use crate::store::runs::{Filter, RunRow};
@@ -119,7 +119,7 @@ async fn problem_document(
         problems: vec![located],
         ..Status::default()
     };
-    Ok(document::document(None, Metadata { name, ..Metadata::default() }, status))
+    Ok(status_document::document(None, Metadata { name, ..Metadata::default() }, status))
 }
 
 fn whole(message: String, hint: &str) -> Located {
@@ -142,14 +142,14 @@ async fn invalid(
     };
     let runs = newest(context, name)?;
     let (metadata, mut status) = base(context, name, &runs)?;
-    let mut drafts = document::conditions(runs.first().map(|measured| &measured.run), None);
+    let mut drafts = status_document::conditions(runs.first().map(|measured| &measured.run), None);
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = "Invalid".to_owned();
     status.reason = Some(Reason::Invalid.as_str().to_owned());
     status.message = Some(message);
     status.problems = problems;
-    Ok(document::document(kind, metadata, status))
+    Ok(status_document::document(kind, metadata, status))
 }
 
 async fn valid_document(
@@ -162,10 +162,10 @@ async fn valid_document(
     let (metadata, mut status) = base(context, name, &runs)?;
     let applies = context.store.applies_of(name, 1)?;
     let run = runs.first().map(|measured| &measured.run);
-    let drafts = document::conditions(run, applies.first());
+    let drafts = status_document::conditions(run, applies.first());
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = match (kind, run, applies.first()) {
-        ("Apply", _, Some(apply)) => document::apply_phase(apply).as_str().to_owned(),
+        ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),
         (_, Some(run), _) => run.state.phase().as_str().to_owned(),
         (_, None, _) => Phase::Pending.as_str().to_owned(),
     };
@@ -179,14 +179,14 @@ async fn valid_document(
         status.hint = None;
     }
     if let Some(apply) = applies.first() {
-        let applied = document::applied(apply);
+        let applied = status_document::applied(apply);
         if kind == "Apply" && applied.reason.is_some() {
             status.reason.clone_from(&applied.reason);
             status.message.clone_from(&applied.message);
         }
         status.applied = Some(applied);
     }
-    Ok(document::document(Some(kind.to_owned()), metadata, status))
+    Ok(status_document::document(Some(kind.to_owned()), metadata, status))
 }
 
 /// Reason and message beside the phase: how it ended, or what it waits for.
@@ -235,14 +235,17 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
             status.dropped.clone_from(&blueprint.dropped);
         }
         status.warnings.extend(tool_warnings(run));
-        status.run = Some(document::run_status(run, live(context, run)));
+        status.run = Some(status_document::run_status(run, live(context, run)));
         let cases = context.store.cases(run.id)?;
         if let (Some(figures), false) = (figures, cases.is_empty()) {
-            status.results = Some(document::results(figures, &cases, run.simulated));
+            status.results = Some(status_document::results(figures, &cases, run.simulated));
         }
     }
-    status.history =
-        runs.iter().filter(|measured| measured.run.state.phase().is_terminal()).map(document::past).collect();
+    status.history = runs
+        .iter()
+        .filter(|measured| measured.run.state.phase().is_terminal())
+        .map(status_document::past)
+        .collect();
     Ok((metadata, status))
 }
 
@@ -299,7 +302,7 @@ async fn dated(
     key: &str,
     drafts: Vec<Draft>,
     generation: Option<u64>,
-) -> Result<Vec<document::Condition>, StoreError> {
+) -> Result<Vec<status_document::Condition>, StoreError> {
     let known = context.store.conditions(key)?;
     let now = timestamp(context.now().unix_ms);
     let mut changed = Vec::new();
@@ -314,7 +317,7 @@ async fn dated(
             if old.is_none_or(|row| row.status != draft.status || row.reason != draft.reason) {
                 changed.push((draft.kind, draft.status, draft.reason.clone()));
             }
-            document::Condition {
+            status_document::Condition {
                 kind: draft.kind,
                 status: draft.status,
                 reason: draft.reason,

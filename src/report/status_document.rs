@@ -12,9 +12,6 @@ use crate::store::applies::{ApplyRow, ApplyState};
 use crate::store::benchmarks::Figures;
 use crate::store::runs::RunRow;
 
-/// The first line of every status file; a file without it is not ours to overwrite.
-pub const HEADER: &str = "# written by benchlet; edits are overwritten\n";
-
 /// One request's status document.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -361,12 +358,12 @@ pub fn document(kind: Option<String>, metadata: Metadata, status: Status) -> Sta
     StatusDocument { api_version: API_VERSION, kind, metadata, status }
 }
 
-/// The file's text: a stream with one document a request, in the file's order.
+/// The file's text: its header line, then a stream with one document a request, in the file's order.
 ///
 /// # Errors
 /// A value that YAML cannot hold.
-pub fn stream(documents: &[StatusDocument]) -> Result<String, serde_yaml::Error> {
-    let mut text = HEADER.to_owned();
+pub fn stream(header: &str, documents: &[StatusDocument]) -> Result<String, serde_yaml::Error> {
+    let mut text = header.to_owned();
     for (number, document) in documents.iter().enumerate() {
         if number > 0 {
             text.push_str("---\n");
