@@ -20,8 +20,22 @@ struct Held {
     request: String,
     service: String,
     devices: Vec<String>,
-    /// Kept for their drop.
-    _locks: Vec<LockFile>,
+    /// By the name of the lock; two of our own runs may share one.
+    locks: Vec<(String, Arc<LockFile>)>,
+}
+
+/// GPUs that a claim without an index stands for, as far as locks go.
+const MOST_GPUS: usize = 16;
+
+/// The locks of a device. `gpu:all`, and a GPU named by its UUID, of which nobody knows the index here,
+/// take those of every index, so that they exclude another controller's `gpu:1`.
+fn locks_of(device: &str) -> Vec<String> {
+    match device.strip_prefix("gpu:") {
+        Some(index) if index.parse::<usize>().is_err() => {
+            (0..MOST_GPUS).map(|index| format!("gpu-{index}")).collect()
+        }
+        Some(_) | None => vec![device.replace([':', '/'], "-")],
+    }
 }
 
 impl Claims {
@@ -54,12 +68,19 @@ impl Claims {
                 return Err((device.to_owned(), other.request.clone()));
             }
         }
-        let mut locks = Vec::new();
+        let mut locks: Vec<(String, Arc<LockFile>)> = Vec::new();
         for device in devices {
-            locks.push(self.lock(device, request).map_err(|holder| (device.clone(), holder))?);
+            for name in locks_of(device) {
+                let ours = held.values().flat_map(|own| &own.locks).find(|(own, _)| *own == name);
+                let lock = match ours {
+                    Some((_, lock)) => Arc::clone(lock),
+                    None => Arc::new(self.lock(&name, request).map_err(|holder| (device.clone(), holder))?),
+                };
+                locks.push((name, lock));
+            }
         }
         let (request, service, devices) = (request.to_owned(), service.to_owned(), devices.to_vec());
-        held.insert(run, Held { request, service, devices, _locks: locks });
+        held.insert(run, Held { request, service, devices, locks });
         Ok(())
     }
 
@@ -71,29 +92,29 @@ impl Claims {
     /// locks: admission knows them.
     pub fn foreign(&self, devices: &[String]) -> Vec<(String, String)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = |device: &String| held.values().any(|own| own.devices.contains(device));
+        let ours = |name: &String| held.values().flat_map(|own| &own.locks).any(|(own, _)| own == name);
+        let holder = |device: &String| {
+            let names = locks_of(device).into_iter().filter(|name| !ours(name));
+            names.filter_map(|name| lock::try_read_holder(&self.path(&name)).ok()?).next()
+        };
         devices
             .iter()
-            .filter(|device| !ours(device))
-            .filter_map(|device| {
-                let holder = lock::try_read_holder(&self.path(device)).ok()??;
-                Some((device.clone(), format!("another controller ({holder})")))
-            })
+            .filter_map(|device| Some((device.clone(), format!("another controller ({})", holder(device)?))))
             .collect()
     }
 
-    fn lock(&self, device: &str, request: &str) -> Result<LockFile, String> {
+    fn lock(&self, name: &str, request: &str) -> Result<LockFile, String> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|error| format!("the lock directory {} ({error})", self.directory.display()))?;
         let holder = Holder { pid: std::process::id(), what: format!("the request {request}") };
-        LockFile::acquire(&self.path(device), &holder).map_err(|error| match error {
+        LockFile::acquire(&self.path(name), &holder).map_err(|error| match error {
             LockError::HeldBy { .. } => format!("another controller ({error})"),
             other => other.to_string(),
         })
     }
 
-    fn path(&self, device: &str) -> PathBuf {
-        self.directory.join(format!("{}.lock", device.replace([':', '/'], "-")))
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.lock"))
     }
 }
 
@@ -114,5 +135,21 @@ mod tests {
         assert_eq!(refused("x", &["cpu"]), ("the service x".to_owned(), "a".to_owned()));
         claims.release(one);
         claims.take(other, "b", "x", &devices(&["gpu:all"])).unwrap();
+    }
+
+    #[test]
+    fn all_gpus_of_one_controller_exclude_one_gpu_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let [ours, theirs] = [1, 2].map(|_| Claims::new(directory.path().to_owned()));
+        let [one, other, third] = [1, 2, 3].map(Uuid::from_u128);
+        let all = vec!["gpu:all".to_owned()];
+        let second = vec!["gpu:1".to_owned()];
+        ours.take(one, "a", "x", &all).unwrap();
+        assert_eq!(theirs.foreign(&second).len(), 1);
+        assert_eq!(theirs.take(other, "b", "y", &second).unwrap_err().0, "gpu:1");
+        ours.release(one);
+        theirs.take(other, "b", "y", &second).unwrap();
+        assert_eq!(ours.take(third, "c", "x", &all).unwrap_err().0, "gpu:all");
+        assert_eq!(ours.foreign(&["gpu:2".to_owned()]), []);
     }
 }

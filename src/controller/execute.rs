@@ -78,6 +78,11 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
                 .await?;
         }
         Action::Advance { run, state, plan } => {
+            if plan.is_some() {
+                context.jobs.begin_measuring(run).map_err(|request| {
+                    ExecuteError::Unavailable(format!("{request} pulls, hashes or probes just now"))
+                })?;
+            }
             let from = observed.run.as_ref().map(|run| run.state.phase());
             let phase = state.phase();
             context
@@ -145,6 +150,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
                 })
                 .await?;
             context.claims.release(run);
+            context.jobs.end_measuring(run);
             wake_waiting(context, observed);
         }
         Action::CreateApply(new) => {

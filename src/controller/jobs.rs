@@ -1,7 +1,7 @@
 //! Jobs: anything that may take over a second, in process, one of a kind a run. They start by an
 //! action, cancel at once, report by waking their request, and are simply started again after a restart.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,8 @@ use crate::run::reason::{Reason, Refusal};
 #[derive(Clone)]
 pub struct Jobs {
     entries: Arc<Mutex<HashMap<(Uuid, Job), Entry>>>,
+    /// Runs that measure: no job that would disturb them starts. Taken only under the entries' lock.
+    measuring: Arc<Mutex<HashSet<Uuid>>>,
     /// Names of requests to look at.
     wake: mpsc::UnboundedSender<String>,
 }
@@ -49,10 +51,31 @@ impl Handle {
 
 impl Jobs {
     pub fn new(wake: mpsc::UnboundedSender<String>) -> Self {
-        Self { entries: Arc::default(), wake }
+        Self { entries: Arc::default(), measuring: Arc::default(), wake }
     }
 
-    /// Starts a job; one that is there already is it.
+    /// Lets a run measure, unless another run's job would disturb it. Two requests are decided at the
+    /// same time, each before the other's order is carried out; here one of them comes first.
+    ///
+    /// # Errors
+    /// The request whose job is at work.
+    pub fn begin_measuring(&self, run: Uuid) -> Result<(), String> {
+        let entries = self.lock();
+        match disturbing(&entries, run) {
+            Some(request) => Err(request),
+            None => {
+                self.measuring.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn end_measuring(&self, run: Uuid) {
+        self.measuring.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+    }
+
+    /// Starts a job; one that is there already is it. A job that would disturb another run's measuring
+    /// is not started; its request asks again.
     pub fn start<F>(&self, run: Uuid, job: Job, request: &str, work: impl FnOnce(Handle) -> F)
     where
         F: Future<Output = Result<JobResult, Refusal>> + Send + 'static,
@@ -61,9 +84,12 @@ impl Jobs {
         let cancel = CancellationToken::new();
         let number = {
             let mut entries = self.lock();
-            if entries.contains_key(&key) {
+            let measuring = self.measuring.lock().unwrap_or_else(PoisonError::into_inner);
+            let disturbs = job.disturbs() && measuring.iter().any(|other| *other != run);
+            if disturbs || entries.contains_key(&key) {
                 return;
             }
+            drop(measuring);
             let number = entries.values().map(|entry| entry.number).max().unwrap_or(0) + 1;
             let entry = Entry {
                 request: request.to_owned(),
@@ -149,15 +175,18 @@ impl Jobs {
 
     /// The request of another run whose job would disturb a measurement.
     pub fn disturbing(&self, except: Uuid) -> Option<String> {
-        let entries = self.lock();
-        entries
-            .iter()
-            .find(|((id, job), entry)| *id != except && job.disturbs() && entry.status == JobStatus::Running)
-            .map(|(_, entry)| entry.request.clone())
+        disturbing(&self.lock(), except)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(Uuid, Job), Entry>> {
         // The map is whole between any two statements, so a panic elsewhere leaves it usable.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn disturbing(entries: &HashMap<(Uuid, Job), Entry>, except: Uuid) -> Option<String> {
+    entries
+        .iter()
+        .find(|((id, job), entry)| *id != except && job.disturbs() && entry.status == JobStatus::Running)
+        .map(|(_, entry)| entry.request.clone())
 }

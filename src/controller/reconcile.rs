@@ -24,6 +24,7 @@ use crate::intake::source_map::{Change, SourceMap};
 use crate::intake::watcher_task::{IntakeEvent, IntakeOptions};
 use crate::report::status_document;
 use crate::request::valid;
+use crate::run::phase::Phase;
 use crate::run::plan::ExecutorKind;
 use crate::status::write::{HEADER, StatusFiles};
 use crate::store::{CommitWatcher, StoreError};
@@ -31,9 +32,11 @@ use crate::store::{CommitWatcher, StoreError};
 /// Passes at the same time; each is of another request.
 const MOST_PASSES: usize = 8;
 /// How often other processes' commands are looked for.
-const COMMANDS: Duration = Duration::from_millis(200);
+const COMMANDS: Duration = Duration::from_millis(250);
 /// A running request's status is written at most this often.
 const STATUS: Duration = Duration::from_secs(1);
+/// All status files are looked at this often; where watching works, an edit of one is noticed at once.
+const STATUS_CHECK: Duration = Duration::from_secs(300);
 /// Status files are looked at for this long before fresh events are.
 const STATUS_SLICE: Duration = Duration::from_millis(20);
 /// How often an executor that could not be listed is tried again.
@@ -67,6 +70,7 @@ pub struct Controller {
     starting_since: Option<Instant>,
     unlisted: Vec<ExecutorKind>,
     next_sweep: Instant,
+    next_status_check: Instant,
     status: StatusFiles,
     /// Request files whose status is to be looked at.
     stale: Queue<PathBuf>,
@@ -112,6 +116,7 @@ impl Controller {
             starting_since: Some(Instant::now()),
             unlisted: vec![ExecutorKind::Process, ExecutorKind::Docker],
             next_sweep: Instant::now(),
+            next_status_check: Instant::now() + STATUS_CHECK,
             status,
             stale: Queue::default(),
             last_status: HashMap::new(),
@@ -175,6 +180,9 @@ impl Controller {
             {
                 tracing::warn!(%device, %holder, request = run.request, "a device of an open run is held");
             }
+            if run.state.phase() == Phase::Running && self.context.jobs.begin_measuring(run.id).is_err() {
+                tracing::warn!(request = run.request, "a job is at work beside an open run");
+            }
             self.queue.wake(&run.request, Priority::High);
         }
         for apply in self.context.store.open_applies()? {
@@ -234,6 +242,12 @@ impl Controller {
     }
 
     fn take(&mut self, event: IntakeEvent) {
+        if let IntakeEvent::StatusTouched(path) = &event {
+            if let Some(request) = self.status.disturbed_at(path) {
+                self.look_at_status(&request, Duration::ZERO);
+            }
+            return;
+        }
         let listing = matches!(event, IntakeEvent::Listing(_));
         let starting = !self.sources.is_started();
         let degraded = self.sources.degraded().map(str::to_owned);
@@ -249,7 +263,8 @@ impl Controller {
                 self.queue.wake(&name, Priority::Low);
             }
         }
-        if listing && !starting {
+        if listing && !starting && self.next_status_check <= Instant::now() {
+            self.next_status_check = Instant::now() + STATUS_CHECK;
             for path in self.status.disturbed() {
                 self.look_at_status(&path, Duration::ZERO);
             }

@@ -7,7 +7,7 @@ use super::apply;
 use super::observed::{Command, Document, Observed, Record, Run, Verb};
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
-use crate::request::llama_bench::LlamaBench;
+use crate::request::llama_bench::{LlamaBench, ParamsFrom};
 use crate::request::valid::{Spec, ValidRequest};
 use crate::run::phase::{Ending, Phase, RunState};
 use crate::run::reason::Reason;
@@ -73,9 +73,12 @@ fn same_version(old: &str, new: &str) -> bool {
 
 /// What may end a run from outside: a command, `state: Cancelled`, an edit, the file's removal.
 pub fn interrupt(observed: &Observed, run: &Run) -> Option<Decision> {
+    if let Some(decision) = cancelled_order(&observed.commands) {
+        return Some(decision);
+    }
     if let Some(command) = observed.commands.iter().find(|command| command.verb == Verb::Cancel) {
         return Some(if already_ending(&run.state) {
-            let outcome = "the run is ending already".to_owned();
+            let outcome = "cancelled; what was measured is kept".to_owned();
             Decision::act(Action::Answer { command: command.id, outcome }, Reason::Cancelled)
         } else {
             end(run, Ending::cancelled(Reason::Cancelled, "cancelled by command"))
@@ -97,6 +100,14 @@ pub fn interrupt(observed: &Observed, run: &Run) -> Option<Decision> {
         return None;
     };
     edited(record, run)
+}
+
+/// A rerun that was ordered before a cancel goes with it.
+fn cancelled_order(commands: &[Command]) -> Option<Decision> {
+    let cancel = commands.iter().rposition(|command| command.verb == Verb::Cancel)?;
+    let rerun = commands[..cancel].iter().find(|command| command.verb != Verb::Cancel)?;
+    let outcome = "cancelled before it began".to_owned();
+    Some(Decision::act(Action::Answer { command: rerun.id, outcome }, Reason::Cancelled))
 }
 
 /// An edit or a new token while a run has not ended.
@@ -254,6 +265,9 @@ fn unregistered(observed: &Observed) -> Decision {
 /// An explicit order goes ahead of `suspend`, as it does for a suspended CronJob.
 fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
     let command = observed.commands.first()?;
+    if let Some(decision) = cancelled_order(&observed.commands) {
+        return Some(decision);
+    }
     let answer = |outcome: &str, reason| {
         Decision::act(Action::Answer { command: command.id, outcome: outcome.to_owned() }, reason)
     };
@@ -296,6 +310,10 @@ fn rerun(
     set: &[Param],
 ) -> Decision {
     let mut spec = spec.clone();
+    if !set.is_empty() && spec.params.is_none() && spec.params_from.is_none() {
+        // The flags that are set go over the service's own, which the spec takes by default.
+        spec.params_from = Some(ParamsFrom::Service);
+    }
     for param in set {
         let params = spec.params.get_or_insert_with(Vec::new);
         params.retain(|known| known.flag != param.flag);

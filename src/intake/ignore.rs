@@ -10,6 +10,8 @@ use std::path::{Component, Path};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Candidate {
     Request,
+    /// A status file: no request, but somebody may have edited ours.
+    Status,
     Ignored,
     /// It would be a request, but its name is not UTF-8, so no status or message could name it.
     UnreadableName,
@@ -23,8 +25,11 @@ pub fn classify(relative: &Path) -> Candidate {
     let bytes = name.as_bytes();
     let wanted = [&b".yaml"[..], b".yml"].iter().any(|ending| bytes.ends_with(ending));
     let status = [&b".status.yaml"[..], b".status.yml"].iter().any(|ending| bytes.ends_with(ending));
-    if !wanted || status || is_below_hidden(relative) {
+    if !wanted || is_below_hidden(relative) {
         return Candidate::Ignored;
+    }
+    if status {
+        return Candidate::Status;
     }
     match relative.to_str() {
         Some(_) => Candidate::Request,
@@ -73,14 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_status_files_and_litter_are_not() {
+    fn hidden_files_and_litter_are_not() {
         for path in [
             ".a.yaml",
             ".git/a.yaml",
             "a/.hidden/b.yaml",
             "..data/a.yaml",
-            "a.status.yaml",
-            "a.status.yml",
             "4913",
             "a.yaml~",
             ".a.yaml.swp",
@@ -94,6 +97,14 @@ mod tests {
         ] {
             assert_eq!(classify(Path::new(path)), Candidate::Ignored, "{path}");
         }
+    }
+
+    #[test]
+    fn status_files_are_told_apart() {
+        for path in ["a.status.yaml", "b/a.status.yml"] {
+            assert_eq!(classify(Path::new(path)), Candidate::Status, "{path}");
+        }
+        assert_eq!(classify(Path::new(".hidden/a.status.yaml")), Candidate::Ignored);
     }
 
     #[test]

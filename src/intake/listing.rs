@@ -154,7 +154,7 @@ impl Walk<'_> {
     fn wanted(&mut self, path: &Path) -> bool {
         match ignore::classify(path) {
             Candidate::Request => true,
-            Candidate::Ignored => false,
+            Candidate::Status | Candidate::Ignored => false,
             Candidate::UnreadableName => {
                 self.problem(path, "the file's name is not UTF-8; rename it to have it read".to_owned());
                 false

@@ -77,7 +77,7 @@ impl SourceMap {
                 self.root_failed(&state);
                 Vec::new()
             }
-            IntakeEvent::Watch(_) => Vec::new(),
+            IntakeEvent::StatusTouched(_) | IntakeEvent::Watch(_) => Vec::new(),
         }
     }
 

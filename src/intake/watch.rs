@@ -20,6 +20,8 @@ use super::settle::Touch;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     Touched(PathBuf, Touch),
+    /// A status file was written or removed, perhaps by us.
+    Status(PathBuf),
     /// Something that only a listing can tell.
     Rescan,
 }
@@ -180,6 +182,7 @@ impl Watches {
                 self.doubt_below(Path::new(""));
                 Some(Hint::Rescan)
             }
+            Hint::Status(path) => Some(Hint::Status(path)),
             Hint::Touched(path, touch) => {
                 if self.watched.contains_key(&path) || path == Path::new("") {
                     self.doubt_below(&path);
@@ -187,6 +190,7 @@ impl Watches {
                 }
                 match ignore::classify(&path) {
                     Candidate::Request => Some(Hint::Touched(path, touch)),
+                    Candidate::Status => Some(Hint::Status(path)),
                     Candidate::Ignored | Candidate::UnreadableName => None,
                 }
             }
@@ -278,7 +282,9 @@ fn hint_for(path: &Path, relative: &Path, touch: Touch) -> Option<Hint> {
         return None;
     }
     let is_request = match ignore::classify(relative) {
-        Candidate::Request => true,
+        // Of a status file only how it was left matters.
+        Candidate::Status if touch == Touch::Closed => return None,
+        Candidate::Request | Candidate::Status => true,
         Candidate::Ignored | Candidate::UnreadableName => false,
     };
     let touched = || Hint::Touched(relative.to_owned(), touch);

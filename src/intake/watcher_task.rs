@@ -3,7 +3,7 @@
 //! Owns the watches, the waits and what was last read of each file, so that only what changed is
 //! read again. Decides nothing about names or absence: that is the source map's part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -64,6 +64,8 @@ pub enum IntakeEvent {
     Startable(PathBuf),
     /// Nothing lies at this path. Not yet an absence: see the source map.
     Gone(PathBuf),
+    /// A status file was written or removed, by the controller or by somebody else.
+    StatusTouched(PathBuf),
     /// A complete listing.
     Listing(Arc<Listing>),
     /// The root could not be listed.
@@ -156,6 +158,7 @@ impl Task {
         let now = self.now();
         // Bounded, so that a flood of hints cannot keep what is due from its turn.
         let more = std::iter::from_fn(|| hints.try_next()).take(self.options.hint_capacity);
+        let mut statuses = BTreeSet::new();
         for hint in hint.into_iter().chain(more) {
             let meaning = self.watches.as_mut().and_then(|watches| watches.interpret(hint));
             match meaning {
@@ -165,7 +168,13 @@ impl Task {
                     self.next_scan = self.next_scan.min(at);
                 }
                 Some(Hint::Touched(path, touch)) => self.settler.note(&path, touch, now),
+                Some(Hint::Status(path)) => {
+                    statuses.insert(path);
+                }
             }
+        }
+        for path in statuses {
+            self.send(IntakeEvent::StatusTouched(path)).await?;
         }
         Ok(())
     }

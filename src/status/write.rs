@@ -71,6 +71,18 @@ impl StatusFiles {
         self.written.iter().filter(differs).map(|(request, _)| request.clone()).collect()
     }
 
+    /// The request whose status lies there, where it is no longer as it was written. `path` is relative
+    /// to the root.
+    pub fn disturbed_at(&self, path: &Path) -> Option<PathBuf> {
+        let stem = path.to_str()?.strip_suffix(".status.yaml")?;
+        let written = |ending: &str| {
+            let request = PathBuf::from(format!("{stem}.{ending}"));
+            let left = self.written.get(&request)?;
+            (stat(&self.path_of(&request)) != *left).then_some(request)
+        };
+        written("yaml").or_else(|| written("yml"))
+    }
+
     /// Takes the status of a request file away that is no more.
     pub fn remove(&mut self, request: &Path) {
         self.written.remove(request);

@@ -161,7 +161,6 @@ fn parameters_that_a_request_leaves_out_are_the_services() {
 #[test]
 fn a_status_that_somebody_edits_or_removes_is_written_again() {
     let mut bench = Workbench::without_docker();
-    bench.set("BENCHLET_RELIST_SECONDS", "1");
     bench.serve();
     bench.save("kept", "{ service: tiny, suspend: true }");
     bench.until_reason("kept", "Suspended");
