@@ -171,14 +171,21 @@ impl Creations {
 
     /// The containers of this role that were made for a run, up to now.
     pub fn count(&self, run: &str, role: &str) -> usize {
+        self.by_run(role).get(run).copied().unwrap_or(0)
+    }
+
+    /// The number of containers of this role that were made up to now, by run.
+    pub fn by_run(&self, role: &str) -> HashMap<String, usize> {
         self.fence();
-        let seen = self.seen.lock().unwrap();
-        let label = |attributes: &HashMap<String, String>, name: &str, value: &str| {
-            attributes.get(name).is_some_and(|found| found == value)
-        };
-        seen.iter()
-            .filter(|found| label(found, "benchlet.run", run) && label(found, "benchlet.role", role))
-            .count()
+        let mut counts = HashMap::new();
+        for found in self.seen.lock().unwrap().iter() {
+            if let (Some(run), true) =
+                (found.get("benchlet.run"), found.get("benchlet.role").is_some_and(|known| known == role))
+            {
+                *counts.entry(run.clone()).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// Makes a container and waits for its event, after which every earlier event has come.
