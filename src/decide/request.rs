@@ -9,7 +9,7 @@ use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
 use crate::request::llama_bench::{LlamaBench, ParamsFrom};
 use crate::request::valid::{Spec, ValidRequest};
-use crate::run::phase::{Ending, Phase, RunState};
+use crate::run::phase::{EndPhase, Ending, Phase, RunState};
 use crate::run::reason::Reason;
 
 /// Brings the record up to what the files say. A document that is not valid changes nothing: a bad
@@ -78,7 +78,11 @@ pub fn interrupt(observed: &Observed, run: &Run) -> Option<Decision> {
     }
     if let Some(command) = observed.commands.iter().find(|command| command.verb == Verb::Cancel) {
         return Some(if already_ending(&run.state) {
-            let outcome = "cancelled; what was measured is kept".to_owned();
+            let outcome = match ending_of(&run.state) {
+                Some(ending) if ending.phase == EndPhase::Cancelled => "cancelled; what was measured is kept",
+                Some(_) | None => "the run is ending already",
+            };
+            let outcome = outcome.to_owned();
             Decision::act(Action::Answer { command: command.id, outcome }, Reason::Cancelled)
         } else {
             end(run, Ending::cancelled(Reason::Cancelled, "cancelled by command"))
@@ -153,10 +157,14 @@ fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
 }
 
 fn already_ending(state: &RunState) -> bool {
+    ending_of(state).is_some()
+}
+
+fn ending_of(state: &RunState) -> Option<&Ending> {
     match state {
-        RunState::Running { ending, .. } => ending.is_some(),
-        RunState::Collecting { .. } | RunState::Ended(_) => true,
-        RunState::Pending | RunState::Preparing { .. } => false,
+        RunState::Running { ending, .. } => ending.as_ref(),
+        RunState::Collecting { ending, .. } | RunState::Ended(ending) => Some(ending),
+        RunState::Pending | RunState::Preparing { .. } => None,
     }
 }
 

@@ -187,6 +187,21 @@ fn a_cancel_ends_what_runs_and_is_answered_where_nothing_does() {
     let ending = at(0, TaskProgress::Started, Some(Ending::failed(Reason::TimedOut, "")));
     let observed = Observed { run: Some(run(&wanted(), ending)), ..look(&wanted()) };
     assert_eq!(answer(&ordered(Verb::Cancel, observed)), "the run is ending already");
+    let ending = at(0, TaskProgress::Started, Some(Ending::cancelled(Reason::Cancelled, "")));
+    let observed = Observed { run: Some(run(&wanted(), ending)), ..look(&wanted()) };
+    assert_eq!(answer(&ordered(Verb::Cancel, observed)), "cancelled; what was measured is kept");
+}
+
+#[test]
+fn a_cancel_takes_the_rerun_that_was_ordered_before_it_with_it() {
+    let commands = vec![Command { id: 1, verb: rerun() }, Command { id: 2, verb: Verb::Cancel }];
+    let observed = Observed { commands, ..look(&wanted()) };
+    let decision = next_action(&observed);
+    assert!(matches!(decision.action, Action::Answer { command: 1, .. }), "{decision:?}");
+    assert_eq!(answer(&decision), "cancelled before it began");
+    let commands = vec![Command { id: 2, verb: Verb::Cancel }, Command { id: 3, verb: rerun() }];
+    let observed = Observed { commands, ..look(&wanted()) };
+    assert!(matches!(next_action(&observed).action, Action::Answer { command: 2, .. }));
 }
 
 #[test]
