@@ -25,7 +25,7 @@ pub struct StatusFiles {
     root: PathBuf,
     /// `None`: beside the request.
     directory: Option<PathBuf>,
-    /// The status files as they were left, by their requests.
+    /// The status files as they were left, by their requests; `None` where somebody else was there at once.
     written: HashMap<PathBuf, Option<Stat>>,
 }
 
@@ -61,13 +61,14 @@ impl StatusFiles {
                 .map_err(|source| StatusError::Directory { path: parent.to_owned(), source })?;
         }
         atomic_write::replace(&path, text.as_bytes(), 0o644)?;
-        self.written.insert(request.to_owned(), stat(&path));
+        let left = stat(&path).filter(|left| left.2 == text.len() as u64);
+        self.written.insert(request.to_owned(), left);
         Ok(true)
     }
 
     /// Status files that are no longer as they were written, by their requests.
     pub fn disturbed(&self) -> Vec<PathBuf> {
-        let differs = |(request, left): &(&PathBuf, &Option<Stat>)| stat(&self.path_of(request)) != **left;
+        let differs = |(request, left): &(&PathBuf, &Option<Stat>)| self.differs(request, left.as_ref());
         self.written.iter().filter(differs).map(|(request, _)| request.clone()).collect()
     }
 
@@ -78,9 +79,13 @@ impl StatusFiles {
         let written = |ending: &str| {
             let request = PathBuf::from(format!("{stem}.{ending}"));
             let left = self.written.get(&request)?;
-            (stat(&self.path_of(&request)) != *left).then_some(request)
+            self.differs(&request, left.as_ref()).then_some(request)
         };
         written("yaml").or_else(|| written("yml"))
+    }
+
+    fn differs(&self, request: &Path, left: Option<&Stat>) -> bool {
+        left.is_none() || stat(&self.path_of(request)).as_ref() != left
     }
 
     /// Takes the status of a request file away that is no more.
