@@ -62,13 +62,14 @@ fn unknown_service(settings: &Settings, catalogue: &Catalogue, name: &str) -> Re
         message.push_str(&format!(": {}", problems.join("; ")));
     }
     let names: Vec<&str> = catalogue.names().collect();
-    let hint = crate::request::diagnostic::did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
-        if names.is_empty() {
-            format!("name your compose file with --compose, or try the service {SIMULATED}")
-        } else {
-            format!("there are {}", names.join(", "))
-        }
-    });
+    let hint = crate::request::diagnostic::did_you_mean(name, names.iter().copied().chain([SIMULATED]))
+        .unwrap_or_else(|| {
+            if names.is_empty() {
+                format!("name your compose file with --compose, or try the service {SIMULATED}")
+            } else {
+                format!("there are {}", names.join(", "))
+            }
+        });
     Refusal::new(Reason::ServiceUnknown, message).hint(hint)
 }
 

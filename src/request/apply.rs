@@ -25,6 +25,7 @@ pub enum ApplySource {
 
 /// How a run is applied, the same for the kind, inside a request and from the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ApplyOptions {
     pub case: Option<CaseSelector>,
     pub metric: Option<Metric>,

@@ -8,6 +8,7 @@ use super::fields::Fields;
 use super::flags::{self, Param};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LlamaBench {
     pub service: String,
     /// The flags as the request gives them; `None` where it names none.

@@ -30,6 +30,8 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.path.display(), self.problem)
+        // With a line it reads as compilers have it, `file:3:5: …`.
+        let gap = if self.problem.line.is_some() { "" } else { " " };
+        write!(f, "{}:{gap}{}", self.path.display(), self.problem)
     }
 }
