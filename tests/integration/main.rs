@@ -1,6 +1,6 @@
 //! Everything that is tested from outside, against what is real: a Docker daemon, processes, the file
 //! system, the binary. One binary, so that it links once; a file a subject.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod architecture;
 mod controller_alone;
