@@ -39,6 +39,16 @@ pub fn ask<T, F: Future<Output = T>>(question: impl FnOnce(Docker) -> F) -> T {
     })
 }
 
+/// Fails at once where the daemon does not answer or lacks the image, instead of in every wait.
+pub fn check() {
+    let image = image();
+    ask(|docker| async move {
+        docker.ping().await.expect("a Docker daemon that answers");
+        let found = docker.inspect_image(&image).await;
+        found.unwrap_or_else(|error| panic!("the image {image} is not loaded: {error}"));
+    });
+}
+
 /// A container of one installation, as the daemon lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -31,7 +31,11 @@ pub struct Workbench {
 impl Workbench {
     /// With Docker; `None` where this run of the tests does without.
     pub fn open() -> Option<Self> {
-        (!daemon::is_left_out()).then(|| Self::new(true))
+        if daemon::is_left_out() {
+            return None;
+        }
+        daemon::check();
+        Some(Self::new(true))
     }
 
     /// For what needs no container: there is no daemon for this one.
