@@ -68,6 +68,8 @@ impl Goal {
 
 /// A file that was saved a moment ago takes that long to be known, at the most.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a controller may take from its start to its database.
+const BIRTH: Duration = Duration::from_secs(2);
 
 /// Reads `90s`, `10m`, `1h30m`.
 ///
@@ -114,6 +116,8 @@ pub fn run(verb: &Wait, settings: &Settings, console: &mut Console) -> Result<()
     let store = loop {
         match state_dir::open(settings) {
             Ok(store) => break store,
+            // A controller that was started a moment ago, as `benchlet serve &` in a script, has none yet.
+            Err(_) if started.elapsed() < BIRTH && !late() => std::thread::sleep(POLL),
             Err(_) if state_dir::controller(settings).is_some() && !late() => std::thread::sleep(POLL),
             Err(error) => return Err(error),
         }

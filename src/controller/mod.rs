@@ -10,6 +10,7 @@ mod apply_task;
 mod claims;
 pub mod context;
 mod crash;
+mod doorbell;
 mod execute;
 mod jobs;
 mod measure;

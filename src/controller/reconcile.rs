@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::doorbell::Doorbell;
 use super::execute::{ExecuteError, execute};
 use super::observe::{Snapshot, observe};
 use super::queue::{Priority, Queue};
@@ -31,8 +32,6 @@ use crate::store::{CommitWatcher, StoreError};
 
 /// Passes at the same time; each is of another request.
 const MOST_PASSES: usize = 8;
-/// How often other processes' commands are looked for.
-const COMMANDS: Duration = Duration::from_millis(250);
 /// A running request's status is written at most this often.
 const STATUS: Duration = Duration::from_secs(1);
 /// All status files are looked at this often; where watching works, an edit of one is noticed at once.
@@ -141,11 +140,13 @@ impl Controller {
     ) -> Result<(), StoreError> {
         let mut intake = self.begin(sources)?;
         let mut watcher = self.context.store.watcher()?;
-        let mut commands = tokio::time::interval(COMMANDS);
-        commands.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut doorbell = Doorbell::new(&self.context.settings.state);
         loop {
             if self.next_sweep <= Instant::now() && !self.unlisted.is_empty() {
                 self.sweep().await;
+            }
+            if self.next_status_check <= Instant::now() {
+                self.check_status_files();
             }
             self.start_passes();
             self.write_due_status().await;
@@ -166,7 +167,7 @@ impl Controller {
                 Some(event) = intake.recv() => self.take(event),
                 Some(name) = self.wakes.recv() => self.queue.wake(&name, Priority::High),
                 Some(done) = self.passes.join_next_with_id() => self.finish(done),
-                _ = commands.tick() => self.look_for_commands(&mut watcher),
+                () = doorbell.rung() => self.look_for_commands(&mut watcher),
                 () = tokio::time::sleep_until(timer) => {}
             }
         }
@@ -248,7 +249,6 @@ impl Controller {
             }
             return;
         }
-        let listing = matches!(event, IntakeEvent::Listing(_));
         let starting = !self.sources.is_started();
         let degraded = self.sources.degraded().map(str::to_owned);
         for change in self.sources.take(event) {
@@ -261,12 +261,6 @@ impl Controller {
             let names: Vec<String> = self.sources.names().map(str::to_owned).collect();
             for name in names {
                 self.queue.wake(&name, Priority::Low);
-            }
-        }
-        if listing && !starting && self.next_status_check <= Instant::now() {
-            self.next_status_check = Instant::now() + STATUS_CHECK;
-            for path in self.status.disturbed() {
-                self.look_at_status(&path, Duration::ZERO);
             }
         }
     }
@@ -421,6 +415,13 @@ impl Controller {
         self.stale.wake_after(&path.to_owned(), due.saturating_duration_since(now), now);
     }
 
+    fn check_status_files(&mut self) {
+        self.next_status_check = Instant::now() + STATUS_CHECK;
+        for path in self.status.disturbed() {
+            self.look_at_status(&path, Duration::ZERO);
+        }
+    }
+
     /// Lets the next look at a request's status be at once.
     fn write_soon(&mut self, name: &str) {
         if let Some(path) = self.sources.holder(name).map(|file| file.path.clone()) {
@@ -495,7 +496,7 @@ impl Controller {
         let sweep = if self.unlisted.is_empty() { far } else { self.next_sweep };
         let queue = self.queue.next_due().unwrap_or(far);
         let status = self.stale.next_due().unwrap_or(far);
-        sweep.min(queue).min(status)
+        sweep.min(queue).min(status).min(self.next_status_check)
     }
 }
 

@@ -21,6 +21,9 @@ use crate::files::stat::Stat;
 const MAX_ROUNDS: usize = listing::MAX_DEPTH + 2;
 /// A hint to rescan waits this long for others like it.
 const RESCAN_DELAY_MS: u64 = 20;
+/// Listings that are told although they are the same as the one before: what the store knows and the
+/// tree lacks at the start counts as absent only after several.
+const REPEATS: u8 = 2;
 /// Files loaded in one step, between which hints are taken in.
 const BATCH: usize = 256;
 
@@ -103,6 +106,8 @@ async fn run(options: IntakeOptions, events: mpsc::Sender<IntakeEvent>) -> Resul
         next_scan: 0,
         scan_not_before: 0,
         confirmations: 0,
+        last: None,
+        repeats: 0,
     };
     loop {
         let now = task.now();
@@ -135,6 +140,10 @@ struct Task {
     scan_not_before: u64,
     /// Listings still wanted soon, because something is missing.
     confirmations: u8,
+    /// What was last listed and told.
+    last: Option<Arc<Listing>>,
+    /// Listings since then that were the same.
+    repeats: u8,
 }
 
 impl Task {
@@ -197,10 +206,18 @@ impl Task {
         let listing = match listed {
             Ok(listing) => listing,
             Err(state) => {
+                self.last = None;
                 self.next_scan = ended + milliseconds(self.options.poll);
                 return self.send(IntakeEvent::Root(state)).await;
             }
         };
+        let same = self.last.as_deref() == Some(&listing) && listing.files.len() == self.known.len();
+        self.repeats = if same { self.repeats.saturating_add(1) } else { 0 };
+        if self.repeats > REPEATS && self.confirmations == 0 {
+            // Nothing to read, nothing to count: with thousands of files that is most of the cost.
+            self.next_scan = self.now() + milliseconds(self.pause());
+            return Ok(());
+        }
         if self.started {
             self.note_differences(&listing);
         } else {
@@ -210,13 +227,19 @@ impl Task {
         if !listing.git_busy {
             self.confirmations = self.confirmations.saturating_sub(1);
         }
-        let pause = match &self.watch_state {
+        self.next_scan = self.now() + milliseconds(self.pause());
+        let listing = Arc::new(listing);
+        self.last = Some(Arc::clone(&listing));
+        self.send(IntakeEvent::Listing(listing)).await
+    }
+
+    /// Until the next listing.
+    fn pause(&self) -> Duration {
+        match &self.watch_state {
             WatchState::Degraded { .. } => self.options.poll,
             WatchState::Watching if self.confirmations > 0 => self.options.confirm,
             WatchState::Watching => self.options.relist,
-        };
-        self.next_scan = self.now() + milliseconds(pause);
-        self.send(IntakeEvent::Listing(Arc::new(listing))).await
+        }
     }
 
     fn note_differences(&mut self, listing: &Listing) {
