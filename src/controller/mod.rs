@@ -21,6 +21,7 @@ mod queue;
 mod reconcile;
 mod start;
 mod status;
+mod status_keeper;
 pub mod surroundings;
 
 pub use reconcile::{Controller, Sources};

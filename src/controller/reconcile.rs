@@ -2,7 +2,6 @@
 //! into the status. A pass never waits for a run.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,34 +13,38 @@ use super::context::Context;
 use super::doorbell::Doorbell;
 use super::execute::{ExecuteError, execute};
 use super::observe::{Snapshot, observe};
+use super::orphans;
 use super::queue::{Priority, Queue};
 use super::start::Opened;
-use super::{orphans, status};
+use super::status_keeper::{OFTEN, Sight, StatusKeeper};
 use crate::decide::observed::Document;
 use crate::decide::{Action, Decision, next_action};
 use crate::files::lock::LockFile;
 use crate::intake::source_file::DocumentState;
 use crate::intake::source_map::{Change, SourceMap};
 use crate::intake::watcher_task::{IntakeEvent, IntakeOptions};
-use crate::report::status_document;
 use crate::request::valid;
 use crate::run::phase::Phase;
 use crate::run::plan::ExecutorKind;
-use crate::status::write::{HEADER, StatusFiles};
 use crate::store::{CommitWatcher, StoreError};
 
 /// Passes at the same time; each is of another request.
 const MOST_PASSES: usize = 8;
-/// A running request's status is written at most this often.
-const STATUS: Duration = Duration::from_secs(1);
-/// All status files are looked at this often; where watching works, an edit of one is noticed at once.
-const STATUS_CHECK: Duration = Duration::from_secs(300);
-/// Status files are looked at for this long before fresh events are.
-const STATUS_SLICE: Duration = Duration::from_millis(20);
 /// How often an executor that could not be listed is tried again.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Longest delay after failures.
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What a status is made of, borrowed field by field beside the keeper.
+macro_rules! sight {
+    ($controller:expr) => {
+        Sight {
+            context: &$controller.context,
+            sources: &$controller.sources,
+            decisions: &$controller.decisions,
+        }
+    };
+}
 
 /// Where requests come from.
 pub enum Sources {
@@ -69,11 +72,7 @@ pub struct Controller {
     starting_since: Option<Instant>,
     unlisted: Vec<ExecutorKind>,
     next_sweep: Instant,
-    next_status_check: Instant,
-    status: StatusFiles,
-    /// Request files whose status is to be looked at.
-    stale: Queue<PathBuf>,
-    last_status: HashMap<PathBuf, Instant>,
+    status: StatusKeeper,
     /// Requests whose file changed, so that their status does too.
     touched: HashSet<String>,
 }
@@ -100,7 +99,7 @@ impl Controller {
         };
         let (wakes, locks) = opened.into_parts();
         let settings = &context.settings;
-        let status = StatusFiles::new(settings.requests.clone(), settings.status_dir.clone());
+        let status = StatusKeeper::new(settings);
         Ok(Self {
             sources: SourceMap::new(names),
             whole,
@@ -115,10 +114,7 @@ impl Controller {
             starting_since: Some(Instant::now()),
             unlisted: vec![ExecutorKind::Process, ExecutorKind::Docker],
             next_sweep: Instant::now(),
-            next_status_check: Instant::now() + STATUS_CHECK,
             status,
-            stale: Queue::default(),
-            last_status: HashMap::new(),
             touched: HashSet::new(),
             context,
         })
@@ -145,23 +141,21 @@ impl Controller {
             if self.next_sweep <= Instant::now() && !self.unlisted.is_empty() {
                 self.sweep().await;
             }
-            if self.next_status_check <= Instant::now() {
-                self.check_status_files();
-            }
             self.start_passes();
-            self.write_due_status().await;
+            let sight = sight!(self);
+            self.status.write_due(&sight).await;
             let idle = self.passes.is_empty() && self.queue.depth() == 0;
-            if idle && self.listed && self.sources.is_started() && self.stale.depth() == 0 {
+            if idle && self.listed && self.sources.is_started() && self.status.is_idle() {
                 self.tell_started();
             }
             if until(&Progress { idle, started: self.sources.is_started(), decisions: &self.decisions }) {
-                self.write_all_status().await;
+                self.status.write_all(&sight!(self)).await;
                 return Ok(());
             }
             let timer = self.next_timer();
             tokio::select! {
                 () = shutdown.cancelled() => {
-                    self.write_all_status().await;
+                    self.status.write_all(&sight!(self)).await;
                     return Ok(());
                 }
                 Some(event) = intake.recv() => self.take(event),
@@ -244,9 +238,7 @@ impl Controller {
 
     fn take(&mut self, event: IntakeEvent) {
         if let IntakeEvent::StatusTouched(path) = &event {
-            if let Some(request) = self.status.disturbed_at(path) {
-                self.look_at_status(&request, Duration::ZERO);
-            }
+            self.status.touched(path);
             return;
         }
         let starting = !self.sources.is_started();
@@ -277,14 +269,14 @@ impl Controller {
             }
             Change::Moved { name, from, to } => {
                 self.queue.wake(name, Priority::High);
-                self.look_at_status(from, Duration::ZERO);
-                self.look_at_status(to, Duration::ZERO);
+                self.status.look_at(from, Duration::ZERO);
+                self.status.look_at(to, Duration::ZERO);
             }
             Change::Vanished { name, path } => {
                 self.queue.wake(name, Priority::High);
-                self.look_at_status(path, Duration::ZERO);
+                self.status.look_at(path, Duration::ZERO);
             }
-            Change::FileProblem { path } => self.look_at_status(path, Duration::ZERO),
+            Change::FileProblem { path } => self.status.look_at(path, Duration::ZERO),
         }
     }
 
@@ -339,7 +331,7 @@ impl Controller {
                 startable_in_ms: if file.startable {
                     0
                 } else {
-                    STATUS.as_millis().try_into().unwrap_or(1_000)
+                    OFTEN.as_millis().try_into().unwrap_or(1_000)
                 },
             },
             Err(problems) => Document::Invalid {
@@ -375,7 +367,7 @@ impl Controller {
                 if let Some(recheck) = decision.recheck_ms {
                     self.queue.wake_after(&name, Duration::from_millis(recheck), now);
                 }
-                let delay = if acted { Duration::ZERO } else { STATUS };
+                let delay = if acted { Duration::ZERO } else { OFTEN };
                 self.note_decision(&name, decision, delay);
             }
             Err((error, decision)) => {
@@ -385,7 +377,7 @@ impl Controller {
                 tracing::warn!(request = name, %error, retry_in = ?backoff, "an order could not be carried out");
                 self.queue.wake_after(&name, backoff, now);
                 if let Some(decision) = decision {
-                    self.note_decision(&name, Decision { message: error, ..decision }, STATUS);
+                    self.note_decision(&name, Decision { message: error, ..decision }, OFTEN);
                 }
             }
         }
@@ -403,77 +395,15 @@ impl Controller {
         if let Some(path) = path
             && (changed || waiting)
         {
-            self.look_at_status(&path, if changed { Duration::ZERO } else { delay });
-        }
-    }
-
-    /// Has the status of a file looked at, at most once a second.
-    fn look_at_status(&mut self, path: &Path, delay: Duration) {
-        let now = Instant::now();
-        let earliest = self.last_status.get(path).map_or(now, |last| *last + STATUS);
-        let due = (now + delay).max(earliest);
-        self.stale.wake_after(&path.to_owned(), due.saturating_duration_since(now), now);
-    }
-
-    fn check_status_files(&mut self) {
-        self.next_status_check = Instant::now() + STATUS_CHECK;
-        for path in self.status.disturbed() {
-            self.look_at_status(&path, Duration::ZERO);
+            self.status.look_at(&path, if changed { Duration::ZERO } else { delay });
         }
     }
 
     /// Lets the next look at a request's status be at once.
     fn write_soon(&mut self, name: &str) {
-        if let Some(path) = self.sources.holder(name).map(|file| file.path.clone()) {
-            self.last_status.remove(&path);
+        if let Some(file) = self.sources.holder(name) {
+            self.status.unhold(&file.path);
             self.touched.insert(name.to_owned());
-        }
-    }
-
-    async fn write_due_status(&mut self) {
-        let began = Instant::now();
-        while let Some(path) = self.stale.next(began) {
-            self.write_status(&path).await;
-            self.stale.done(&path);
-            if began.elapsed() > STATUS_SLICE {
-                // A fresh edit must not wait behind thousands of files.
-                return;
-            }
-        }
-    }
-
-    async fn write_all_status(&mut self) {
-        while let Some(path) = self.stale.next(Instant::now() + 2 * STATUS) {
-            self.write_status(&path).await;
-            self.stale.done(&path);
-        }
-    }
-
-    async fn write_status(&mut self, path: &Path) {
-        self.last_status.insert(path.to_owned(), Instant::now());
-        if let Some(holder) = self.sources.status_holder(path).map(Path::to_owned) {
-            // The status file is another request file's; that one tells of both.
-            self.look_at_status(&holder, Duration::ZERO);
-            return;
-        }
-        if self.sources.is_spent(path) {
-            if self.sources.is_started() && self.sources.degraded().is_none() {
-                self.status.remove(path);
-                self.last_status.remove(path);
-            }
-            return;
-        }
-        let decisions = &self.decisions;
-        let documents =
-            status::documents(&self.context, &self.sources, path, |name| decisions.get(name).cloned()).await;
-        let text = match documents {
-            Ok(documents) => status_document::stream(HEADER, &documents).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let outcome = text.and_then(|text| self.status.write(path, &text).map_err(|error| error.to_string()));
-        if let Err(error) = outcome {
-            tracing::warn!(path = %path.display(), %error, "a status could not be written");
-            self.stale.wake_after(&path.to_owned(), SWEEP, Instant::now());
         }
     }
 
@@ -495,8 +425,7 @@ impl Controller {
         let far = Instant::now() + Duration::from_secs(3600);
         let sweep = if self.unlisted.is_empty() { far } else { self.next_sweep };
         let queue = self.queue.next_due().unwrap_or(far);
-        let status = self.stale.next_due().unwrap_or(far);
-        sweep.min(queue).min(status).min(self.next_status_check)
+        sweep.min(queue).min(self.status.next_timer())
     }
 }
 

@@ -88,23 +88,9 @@ impl super::Store {
     /// # Errors
     /// SQLite's own, or a row that cannot be decoded.
     pub fn run_summaries(&self, filter: &Filter) -> Result<Vec<RunSummary>, StoreError> {
-        let mut clauses = Vec::new();
-        let mut values: Vec<String> = Vec::new();
-        let phase = filter.phase.map(|phase| phase.as_str().to_owned());
-        for (column, value) in
-            [("r.request_name", &filter.request), ("r.service", &filter.service), ("r.phase", &phase)]
-        {
-            if let Some(value) = value {
-                values.push(value.clone());
-                clauses.push(format!("{column} = ?{}", values.len()));
-            }
-        }
-        let condition = if clauses.is_empty() { "1".to_owned() } else { clauses.join(" AND ") };
-        let limit = if filter.limit == 0 { 20 } else { filter.limit };
+        let (condition, values) = filter.condition("r.");
         let sql = format!(
-            "SELECT {RUN_COLUMNS} FROM runs r LEFT JOIN benchmark_runs b ON b.id = r.id
-             WHERE {condition} ORDER BY r.seq DESC LIMIT {limit} OFFSET {}",
-            filter.offset
+            "SELECT {RUN_COLUMNS} FROM runs r LEFT JOIN benchmark_runs b ON b.id = r.id WHERE {condition}"
         );
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
     }

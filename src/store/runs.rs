@@ -65,6 +65,27 @@ pub struct Filter {
     pub offset: u32,
 }
 
+impl Filter {
+    /// The condition with order and limits, and its values. `table` is the runs' alias with its dot, or
+    /// nothing.
+    pub(super) fn condition(&self, table: &str) -> (String, Vec<String>) {
+        let phase = self.phase.map(|phase| phase.as_str().to_owned());
+        let (mut clauses, mut values) = (Vec::new(), Vec::new());
+        for (column, value) in
+            [("request_name", &self.request), ("service", &self.service), ("phase", &phase)]
+        {
+            if let Some(value) = value {
+                values.push(value.clone());
+                clauses.push(format!("{table}{column} = ?{}", values.len()));
+            }
+        }
+        let condition = if clauses.is_empty() { "1".to_owned() } else { clauses.join(" AND ") };
+        let limit = if self.limit == 0 { 20 } else { self.limit };
+        let sql = format!("{condition} ORDER BY {table}seq DESC LIMIT {limit} OFFSET {}", self.offset);
+        (sql, values)
+    }
+}
+
 const COLUMNS: &str = "seq, id, request_uid, request_name, request_path, generation, service, spec_json, \
     spec_hash, timeout_ms, backoff_limit, attempt, faults, failures, state_json, blueprint_json, plan_json, \
     fingerprint_json, tail, simulated, pinned, created_at, started_at, completed_at";
@@ -116,23 +137,8 @@ impl super::Store {
     /// # Errors
     /// SQLite's own, or a row that cannot be decoded.
     pub fn runs(&self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-        let mut clauses = Vec::new();
-        let mut values: Vec<String> = Vec::new();
-        let phase = filter.phase.map(|phase| phase.as_str().to_owned());
-        for (column, value) in
-            [("request_name", &filter.request), ("service", &filter.service), ("phase", &phase)]
-        {
-            if let Some(value) = value {
-                values.push(value.clone());
-                clauses.push(format!("{column} = ?{}", values.len()));
-            }
-        }
-        let condition = if clauses.is_empty() { "1".to_owned() } else { clauses.join(" AND ") };
-        let limit = if filter.limit == 0 { 20 } else { filter.limit };
-        let sql = format!(
-            "SELECT {COLUMNS} FROM runs WHERE {condition} ORDER BY seq DESC LIMIT {limit} OFFSET {}",
-            filter.offset
-        );
+        let (condition, values) = filter.condition("");
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE {condition}");
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(&values), run))
     }
 
