@@ -107,7 +107,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
             Decision::act(Action::StartJob { run: run.id, job }, reason)
         }
         Some(JobStatus::Running) => {
-            Decision::wait(reason, "", JOB_MS.min(deadline.left_ms(&observed.now).max(1)))
+            Decision::wait(reason, "", LOOK_MS.min(deadline.left_ms(&observed.now).max(1)))
         }
         Some(JobStatus::Failed(refusal)) => {
             Decision::act(Action::EndRun { run: run.id, ending: failed(refusal) }, refusal.reason)
