@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::error::CliError;
+use crate::controller::STATE_LOCK;
+pub use crate::controller::context::timestamp_now as now;
 use crate::files::lock;
 use crate::settings::Settings;
 use crate::store::{Access, Store, StoreError};
-
-/// The controller's lock in the state directory.
-pub const LOCK: &str = "controller.lock";
 
 /// The database, or `None` where nothing has run with this state directory yet.
 ///
@@ -47,15 +46,10 @@ pub fn open(settings: &Settings) -> Result<Store, CliError> {
 /// Who carries requests out at present, in words.
 pub fn controller(settings: &Settings) -> Option<String> {
     // A lock that cannot be looked at is as good as none: nobody is known to answer.
-    lock::try_read_holder(&settings.state.join(LOCK)).ok().flatten()
+    lock::try_read_holder(&settings.state.join(STATE_LOCK)).ok().flatten()
 }
 
 /// The folder of a run's output.
 pub fn spool(settings: &Settings, run: Uuid) -> PathBuf {
     settings.state.join("spool").join(run.to_string())
-}
-
-/// UTC, RFC 3339 with milliseconds, as every table has it.
-pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

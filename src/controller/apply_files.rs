@@ -262,7 +262,7 @@ fn failed(error: &WriteError) -> Refusal {
             .hint("nothing was written; look at the change with `benchlet diff RUN` and apply again"),
         WriteError::Locked { .. } => Refusal::new(Reason::ApplyFailed, message)
             .hint("nothing was written; apply again when the other program is done"),
-        WriteError::Io { .. } => Refusal::new(Reason::ApplyFailed, message)
+        WriteError::Io { .. } | WriteError::File(_) => Refusal::new(Reason::ApplyFailed, message)
             .hint("nothing was written; make the file and its directory writable and apply again"),
         WriteError::HalfWritten { .. } => Refusal::new(Reason::ApplyFailed, message)
             .hint("`benchlet revert APPLY` puts the written file back"),

@@ -11,6 +11,7 @@ use super::apply_files::{self as files, Intent, NewText, Stage};
 use super::apply_restart::{self, Restarted};
 pub use super::apply_revert::revert;
 use super::apply_source::resolve;
+use super::context::timestamp_now;
 use crate::executor::DockerExecutor;
 use crate::plan::apply_plan::translate;
 use crate::request::apply::{ApplyOptions, ApplySource};
@@ -266,7 +267,7 @@ pub(super) async fn journal(
     around
         .store
         .write(move |connection| {
-            let now = now();
+            let now = timestamp_now();
             applies::advance(connection, id, run, &state, &now)?;
             events::note(connection, request.as_deref(), about, reason, &message, &now)
         })
@@ -362,9 +363,4 @@ pub(super) fn add_note(outcome: &mut Outcome, note: &str) {
 
 pub(super) fn store_refusal(error: StoreError) -> Refusal {
     Refusal::new(Reason::InternalError, error.to_string())
-}
-
-/// UTC, RFC 3339 with milliseconds, as every table has it.
-fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

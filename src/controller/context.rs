@@ -85,6 +85,11 @@ pub fn timestamp(unix_ms: i64) -> String {
         .to_string()
 }
 
+/// The present time, as [`timestamp`] writes it.
+pub fn timestamp_now() -> String {
+    timestamp(jiff::Timestamp::now().as_millisecond())
+}
+
 pub fn boot_id() -> String {
     let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     read.map(|text| text.trim().to_owned()).unwrap_or_else(|_| "unknown".to_owned())

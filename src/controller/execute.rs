@@ -113,7 +113,6 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
             context.jobs.cancel(run, |_| true);
         }
         Action::StartJob { run, job } => start_job(context, observed, run, job),
-        Action::CancelJobs { run, jobs } => context.jobs.cancel(run, |job| jobs.contains(&job)),
         Action::StartTask { run, task, started } => {
             let kind = executor_kind(observed);
             let spool = context.spool(&task.id);

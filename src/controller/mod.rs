@@ -25,5 +25,5 @@ mod status_keeper;
 pub mod surroundings;
 
 pub use reconcile::{Controller, Sources};
-pub use start::{Opened, StartError, open};
+pub use start::{Opened, STATE_LOCK, StartError, open};
 pub use status::live;

@@ -60,10 +60,6 @@ pub enum Action {
         run: Uuid,
         job: Job,
     },
-    CancelJobs {
-        run: Uuid,
-        jobs: Vec<Job>,
-    },
     /// Starts a task. Once the executor has it, or has refused it, the run is `started`: what is gone
     /// after that was lost and not left out.
     StartTask {

@@ -1,13 +1,15 @@
 //! Writes edits of compose and `services.json` files back: under LLM-Dock's lock, only over the text
 //! that the edit was made from, with a backup, each file as a whole or not at all. Decides no content.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+
+use crate::files::atomic_write::{FileError, replace_through_link};
 
 /// One file's new text.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,8 @@ pub enum WriteError {
     Locked { path: PathBuf, waited_s: u64 },
     #[error("{} cannot be {doing}: {source}", path.display())]
     Io { path: PathBuf, doing: &'static str, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{error}; {} was written already and could not be put back: {source}", path.display())]
     HalfWritten { path: PathBuf, error: Box<WriteError>, source: Box<WriteError> },
 }
@@ -77,7 +81,7 @@ pub fn write_all(
     let mut written: Vec<(Written, Vec<u8>)> = Vec::new();
     for (edit, path, old) in ready {
         let result = back_up(&path, &old, backups, label).and_then(|backup| {
-            replace(&path, edit.new_text.as_bytes())?;
+            replace_through_link(&path, edit.new_text.as_bytes())?;
             Ok(backup)
         });
         match result {
@@ -98,7 +102,7 @@ pub fn write_all(
 
 fn undone(written: &[(Written, Vec<u8>)], error: WriteError) -> WriteError {
     for (done, old) in written.iter().rev() {
-        if let Err(source) = replace(&done.path, old) {
+        if let Err(source) = replace_through_link(&done.path, old).map_err(WriteError::from) {
             return WriteError::HalfWritten {
                 path: done.path.clone(),
                 error: Box::new(error),
@@ -172,34 +176,11 @@ fn back_up(path: &Path, old: &[u8], backups: &Path, label: &str) -> Result<PathB
     Err(WriteError::Io { path: directory, doing: "used for another backup", source })
 }
 
-/// The file with other bytes, as a whole: same mode and owner, and on disk when this returns.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let old = std::fs::metadata(path).map_err(io(path, "looked at"))?;
-    let mut temp = tempfile::Builder::new()
-        .prefix(".benchlet-")
-        .tempfile_in(directory)
-        .map_err(io(directory, "written into"))?;
-    temp.write_all(bytes).map_err(io(temp.path(), "written"))?;
-    let new = temp.as_file().metadata().map_err(io(path, "looked at"))?;
-    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-        fchown(temp.as_file(), Some(old.uid()), Some(old.gid())).map_err(io(path, "kept with its owner"))?;
-    }
-    // After the owner, whose change may clear bits of the mode.
-    temp.as_file()
-        .set_permissions(Permissions::from_mode(old.mode() & 0o7777))
-        .and_then(|()| temp.as_file().sync_all())
-        .map_err(io(path, "kept with its mode"))?;
-    temp.persist(path).map_err(|error| WriteError::Io {
-        path: path.to_path_buf(),
-        doing: "replaced",
-        source: error.error,
-    })?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(io(directory, "synced"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
     use super::*;
 
     struct Place {

@@ -70,7 +70,6 @@ impl Sim {
             | Action::Admit { .. }
             | Action::Retry { .. }
             | Action::StartJob { .. }
-            | Action::CancelJobs { .. }
             | Action::StartTask { .. }
             | Action::StopTask { .. }
             | Action::StartApply { .. }

@@ -324,7 +324,6 @@ impl Sim {
                 self.machine.cancel_jobs(run, |_| true);
             }
             Action::StartJob { run, job } => self.machine.start_job(self.rows.run(run), job),
-            Action::CancelJobs { run, jobs } => self.machine.cancel_jobs(run, |job| jobs.contains(&job)),
             Action::StartTask { run, task, started } => {
                 self.machine.start_task(&task.id, self.rows.run(run).timeout_ms)?;
                 if self.machine.loses_the_start() {
