@@ -1,13 +1,14 @@
 //! benchlet: a reconciling controller for LLM benchmarks.
 //!
 //! Core modules (`request`, `run`, `plan`, `decide`, `stats`) are plain data and functions; adapters
-//! (`files`, `intake`, `executor`, `service`, `store`, `status`, `collect`) own one kind of IO each;
+//! (`files`, `intake`, `executor`, `engine`, `load`, `service`, `store`, `status`, `collect`) own one kind of IO each;
 //! `controller` and `cli` wire them together.
 
 pub mod cli;
 pub mod collect;
 pub mod controller;
 pub mod decide;
+pub mod engine;
 pub mod executor;
 pub mod files;
 pub mod intake;
@@ -17,5 +18,6 @@ pub mod request;
 pub mod run;
 pub mod service;
 pub mod settings;
+pub mod stats;
 pub mod status;
 pub mod store;

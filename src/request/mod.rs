@@ -9,6 +9,7 @@ pub mod fields;
 pub mod flags;
 pub mod hash;
 pub mod llama_bench;
+pub mod load_test;
 pub mod schema;
 pub mod tree;
 pub mod valid;

@@ -1,0 +1,3 @@
+//! From samples to numbers: plain functions of plain data. No IO, no clock, no randomness but by seed.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
