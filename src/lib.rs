@@ -12,6 +12,7 @@ pub mod engine;
 pub mod executor;
 pub mod files;
 pub mod intake;
+pub mod load;
 pub mod plan;
 pub mod report;
 pub mod request;

@@ -2,4 +2,15 @@
 //! answer means, what can be asked beside it. Owns dialects and HTTP; knows nothing of load, clocks
 //! or results.
 
+pub mod address;
+pub mod answer;
+pub mod connection;
+pub mod control;
+mod custom;
+pub mod frames;
 pub mod http;
+mod llama_cpp;
+mod ollama;
+mod openai;
+pub mod piece;
+pub mod wire;

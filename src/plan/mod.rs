@@ -4,17 +4,22 @@
 
 pub mod applied_check;
 pub mod apply_plan;
+pub mod arrivals;
 pub mod bench_matrix;
 pub mod bench_params;
+pub mod builtin_prompts;
 mod command_place;
 pub mod command_splice;
 pub mod command_text;
 pub mod docker_command;
 pub mod flag_map;
 pub mod llama_bench_command;
+pub mod load_cases;
+pub mod prompt_lines;
 pub mod server_flags;
 pub mod service;
 pub mod service_edit;
 pub mod services_json_edit;
 pub mod shell_words;
+pub mod synthetic_prompts;
 pub mod text_diff;

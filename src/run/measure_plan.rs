@@ -36,7 +36,10 @@ pub struct MeasurePlan {
     pub cache: CachePolicy,
     /// Answers whose text is kept, a case.
     pub samples: u32,
+    /// Seeds prompts and arrivals: the same in every run of the request.
     pub seed: u64,
+    /// Seeds salts: another in every run, so that no run finds an earlier one's prompts in a cache.
+    pub salt: u64,
     pub threads: Option<u32>,
     /// Between two samples of the system's metrics.
     pub sample_every_ms: u64,
@@ -85,6 +88,7 @@ impl Dialect {
 pub struct CustomEngine {
     #[serde(default)]
     pub name: String,
+    /// Where it listens unless a request says otherwise.
     pub port: Option<u16>,
     /// Path that answers 2xx when it is ready.
     pub health: String,
@@ -123,7 +127,9 @@ pub enum Framing {
 pub enum Endpoint {
     Url(String),
     /// Started for the run: its spool folder's name beside this task's own.
-    Started { folder: String },
+    Started {
+        folder: String,
+    },
 }
 
 /// What is known of an engine that was started for the run.
@@ -184,7 +190,10 @@ pub enum PromptPlan {
     Inline(Vec<Prompt>),
     /// A copy of the user's file, by its path relative to the task's folder.
     File(String),
-    Synthetic { distribution: Distribution, shared_prefix_tokens: u32 },
+    Synthetic {
+        distribution: Distribution,
+        shared_prefix_tokens: u32,
+    },
 }
 
 /// `[collectors.NAME]` of the settings: metrics of a Prometheus endpoint that join the series.

@@ -100,6 +100,33 @@ reasons! {
     ApplyFailed,
     InternalError,
     Idle,
+    // How load tests fail.
+    /// The engine does not answer, or not as one that is ready.
+    EngineUnreachable,
+    /// An engine that was started for the run did not become ready.
+    EngineFailed,
+    StartingEngine,
+    StoppingEngine,
+    /// The settings describe a custom engine that cannot be spoken to.
+    EngineMisdescribed,
+    EngineUnknown,
+    PromptsUnusable,
+    KeyMissing,
+    /// A limit of the system that the load would pass.
+    LimitReached,
+    MeasuringFailed,
+    /// Nothing of what was asked for succeeded.
+    NoSuccess,
+    // Whether a load test's figures mean what they say.
+    Trustworthy,
+    ClientLate,
+    ClientBusy,
+    ErrorRate,
+    CacheHits,
+    OutputLength,
+    CutShort,
+    ObjectivesMet,
+    ObjectivesMissed,
     // How llama-bench fails.
     InvalidFlag,
     InvalidValue,

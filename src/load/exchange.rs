@@ -1,0 +1,172 @@
+//! One request and its answer on a lane, timed: what is sent when, what comes when, and why it failed
+//! where it did. Every request that begins gives a record.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::Sleep;
+
+use super::lane::Lane;
+use super::pace::Clock;
+use crate::engine::answer::{Answer, fault};
+use crate::engine::connection::Connection;
+use crate::engine::wire::{Prepared, SALT_LENGTH, Wire};
+use crate::run::request_record::{ErrorKind, Record, RequestError};
+
+/// A request's bytes beyond this are given back once they are sent: a thousand long prompts are much.
+const KEPT: usize = 64 << 10;
+
+/// What all requests of a case share.
+pub struct Shared {
+    pub wire: Arc<Wire>,
+    pub clock: Clock,
+    pub timeout: Duration,
+    /// Set before the workers are woken to stop.
+    pub stopped: Arc<AtomicBool>,
+}
+
+/// One request to make.
+pub struct Order<'a> {
+    pub prepared: &'a Prepared,
+    pub salt: [u8; SALT_LENGTH],
+    /// Index, number, warm-up and schedule.
+    pub record: Record,
+    pub keeps_text: bool,
+}
+
+/// How reading ended without a whole answer.
+enum Ended {
+    Timeout,
+    Stopped,
+    /// The server had closed a kept connection before it saw the request.
+    Stale,
+    Failed(RequestError),
+}
+
+/// Makes the request. `clock` is that of the case.
+pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Record {
+    let Order { prepared, salt, mut record, keeps_text } = order;
+    record.max_tokens = prepared.max_tokens;
+    let mut deadline = pin!(tokio::time::sleep(shared.timeout));
+    for attempt in 0..2 {
+        match lane.connect(shared.timeout).await {
+            Ok(opened) => record.reconnected |= opened,
+            Err(error) => {
+                record.sent_us = shared.clock.now_us();
+                record.error = Some(fault(ErrorKind::Connect, &error.0));
+                return record;
+            }
+        }
+        prepared.write(salt, &mut lane.out);
+        record.sent_us = shared.clock.now_us();
+        let reused = !record.reconnected;
+        let mut answer = Answer::new(&shared.wire, prepared, record.clone(), keeps_text);
+        let ended = attempt_once(shared, lane, &mut answer, deadline.as_mut(), reused && attempt == 0).await;
+        let end_us = shared.clock.now_us() - record.sent_us.min(shared.clock.now_us());
+        let error = match ended {
+            Ok(()) => None,
+            Err(Ended::Stale) => {
+                lane.connection = None;
+                continue;
+            }
+            Err(Ended::Failed(error)) => Some(error),
+            Err(Ended::Stopped) => Some(fault(ErrorKind::Cancelled, "the run was stopped")),
+            Err(Ended::Timeout) => {
+                let seconds = shared.timeout.as_secs_f64();
+                Some(if answer.has_token() {
+                    let words = format!("tokens came, the end did not within {seconds} s");
+                    fault(ErrorKind::TimeoutStream, &words)
+                } else {
+                    fault(ErrorKind::TimeoutFirstToken, &format!("no token came within {seconds} s"))
+                })
+            }
+        };
+        if error.is_some() || !answer.can_reuse() {
+            lane.connection = None;
+        }
+        return answer.into_record(end_us, error);
+    }
+    record.sent_us = shared.clock.now_us();
+    record.error =
+        Some(fault(ErrorKind::CutStream, "the server ended the connection twice before an answer"));
+    record
+}
+
+async fn attempt_once(
+    shared: &Shared,
+    lane: &mut Lane,
+    answer: &mut Answer<'_>,
+    mut deadline: Pin<&mut Sleep>,
+    may_be_stale: bool,
+) -> Result<(), Ended> {
+    let sent_us = shared.clock.now_us();
+    let Lane { connection, out, buffer, .. } = lane;
+    let Some(connection) = connection else {
+        return Err(Ended::Failed(fault(ErrorKind::Connect, "there is no connection")));
+    };
+    {
+        let mut sending = pin!(connection.send(out));
+        let sent = poll_fn(|context| match sending.as_mut().poll(context) {
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(|error| lost(&error, may_be_stale))),
+            Poll::Pending => interrupted(shared, deadline.as_mut(), context).map(Err),
+        });
+        sent.await?;
+    }
+    if out.capacity() > KEPT {
+        *out = Vec::new();
+    }
+    let mut buffer_of = |connection: &mut Connection, context: &mut Context<'_>| -> Poll<Result<(), Ended>> {
+        let mut bytes = buffer.borrow_mut();
+        loop {
+            let mut into = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *connection).poll_read(context, &mut into) {
+                Poll::Pending => return interrupted(shared, deadline.as_mut(), context).map(Err),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(lost(&error, may_be_stale && !answer.has_begun())));
+                }
+                Poll::Ready(Ok(())) => {
+                    let at_us = shared.clock.now_us() - sent_us;
+                    let read = into.filled();
+                    if read.is_empty() {
+                        let stale = may_be_stale && !answer.has_begun();
+                        let ended = answer
+                            .closed(at_us)
+                            .map_err(|error| if stale { Ended::Stale } else { Ended::Failed(error) });
+                        return Poll::Ready(ended);
+                    }
+                    match answer.feed(read, at_us) {
+                        Ok(true) => return Poll::Ready(Ok(())),
+                        Ok(false) => {}
+                        Err(error) => return Poll::Ready(Err(Ended::Failed(error))),
+                    }
+                }
+            }
+        }
+    };
+    poll_fn(|context| buffer_of(connection, context)).await
+}
+
+/// Whether the time is over or the run is being stopped.
+fn interrupted(shared: &Shared, deadline: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Ended> {
+    if shared.stopped.load(Ordering::Relaxed) {
+        return Poll::Ready(Ended::Stopped);
+    }
+    deadline.poll(context).map(|()| Ended::Timeout)
+}
+
+fn lost(error: &io::Error, may_be_stale: bool) -> Ended {
+    let closed = matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    );
+    if closed && may_be_stale {
+        return Ended::Stale;
+    }
+    Ended::Failed(fault(ErrorKind::CutStream, &format!("the connection was lost: {error}")))
+}

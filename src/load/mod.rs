@@ -1,0 +1,15 @@
+//! The measuring side: `benchlet measure`, a process of its own that sends requests by a frozen plan and
+//! writes what it saw. Owns the sockets, the clock and the records; judges nothing and knows no store.
+
+mod case_run;
+mod exchange;
+mod lane;
+pub mod measure;
+mod pace;
+mod progress;
+mod recorder;
+mod sampling;
+mod workload;
+
+pub use progress::{PROGRESS_FILE, Progress};
+pub use sampling::{Look, Looked};

@@ -1,0 +1,59 @@
+//! How far measuring is: counters that the workers turn and that a file shows, so that the controller
+//! looks at a hundred bytes and never at the records.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// The file in the task's folder.
+pub const PROGRESS_FILE: &str = "progress.json";
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The case that is measured, from 1 in the order of measuring; 0 before the first.
+    pub case: u32,
+    pub cases: u32,
+    /// What is measured, for people.
+    pub label: String,
+    /// Requests of the case that ended, and all that it has; `None` where it ends by time.
+    pub done: u64,
+    pub of: Option<u64>,
+    /// Share of the case by time, in thousandths, where it ends by time.
+    pub by_time: Option<u64>,
+    pub failed: u64,
+    /// Milliseconds since measuring began.
+    pub elapsed_ms: u64,
+}
+
+/// The counters of the case that runs.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub done: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+impl Counters {
+    pub fn count(&self, failed: bool) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn reset(&self) {
+        self.done.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Writes the file. It is only to look at, so a failure is none of the run's.
+pub fn show(folder: &Path, progress: &Progress) {
+    let Ok(text) = serde_json::to_vec(progress) else { return };
+    let next = folder.join("progress.next");
+    if std::fs::write(&next, text).is_ok() {
+        let _ = std::fs::rename(&next, folder.join(PROGRESS_FILE));
+    }
+}
