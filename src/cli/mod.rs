@@ -12,6 +12,7 @@ pub mod get;
 pub mod history;
 pub mod init;
 pub mod logs;
+pub mod measure;
 pub mod new;
 pub mod output;
 mod phase_words;
@@ -156,6 +157,9 @@ pub enum Command {
     Services(services::Services),
     Schema(schema::Schema),
     Completion(completion::Completion),
+    /// Makes the load of a frozen plan.
+    #[command(hide = true)]
+    Measure(measure::Measure),
     /// Stand-ins that make their figures up.
     #[command(subcommand, hide = true)]
     Sim(sim::Sim),
@@ -173,6 +177,9 @@ pub fn main() -> ExitCode {
     };
     if let Command::Sim(sim) = &cli.command {
         return sim::run(sim);
+    }
+    if let Command::Measure(measure) = &cli.command {
+        return measure::run(measure);
     }
     let mut console = Console::of_process();
     let ended = dispatch(&cli, &mut console).and_then(|()| console.flush());
@@ -210,8 +217,8 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Services(verb) => services::run(verb, &places.settings()?, console),
         Command::Schema(verb) => schema::run(verb, console),
         Command::Completion(verb) => completion::run(verb, console),
-        // Done before; it has streams of its own.
-        Command::Sim(_) => Ok(()),
+        // Done before; they have ends of their own.
+        Command::Sim(_) | Command::Measure(_) => Ok(()),
     }
 }
 

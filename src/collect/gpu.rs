@@ -2,7 +2,7 @@
 //! binary runs with and without it; AMD's through sysfs. Measures no load and changes no setting.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Nvml, cuda_driver_version_major, cuda_driver_version_minor};
@@ -53,8 +53,12 @@ fn nvidia_gpu(nvml: &Nvml, index: u32) -> Gpu {
     }
 }
 
-/// AMD's cards below `/sys/class/drm`, in the order of their numbers.
 fn amd(drm: &Path) -> Vec<Gpu> {
+    amd_devices(drm).iter().map(|device| amd_gpu(device)).collect()
+}
+
+/// The folders of AMD's cards below `/sys/class/drm`, in the order of their numbers.
+pub(super) fn amd_devices(drm: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(drm) else { return Vec::new() };
     // `card0`, but not its outputs `card0-DP-1`.
     let mut cards: Vec<u32> = entries
@@ -63,10 +67,7 @@ fn amd(drm: &Path) -> Vec<Gpu> {
         .collect();
     cards.sort_unstable();
     let devices = cards.into_iter().map(|card| drm.join(format!("card{card}")).join("device"));
-    devices
-        .filter(|device| text(&device.join("vendor")).as_deref() == Some(AMD))
-        .map(|gpu| amd_gpu(&gpu))
-        .collect()
+    devices.filter(|device| text(&device.join("vendor")).as_deref() == Some(AMD)).collect()
 }
 
 fn amd_gpu(device: &Path) -> Gpu {
@@ -83,7 +84,8 @@ fn amd_gpu(device: &Path) -> Gpu {
     }
 }
 
-fn text(path: &Path) -> Option<String> {
+/// A file's text without blanks around it; `None` where nothing is left.
+pub(super) fn text(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())

@@ -10,12 +10,12 @@ const V1_UNLIMITED: u64 = 1 << 62;
 
 /// Bytes of main memory by `/proc/meminfo` below `root`, which is `/` except in tests.
 pub fn total_bytes(root: &Path) -> Option<u64> {
-    parse_meminfo(&fs::read_to_string(root.join("proc/meminfo")).ok()?)
+    meminfo_bytes(&fs::read_to_string(root.join("proc/meminfo")).ok()?, "MemTotal:")
 }
 
-/// `MemTotal:  2048 kB` in bytes; the kernel's kB are 1,024 bytes.
-pub fn parse_meminfo(text: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// `MemTotal:  2048 kB` in bytes, by its name with the colon; the kernel's kB are 1,024 bytes.
+pub(super) fn meminfo_bytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -68,7 +68,7 @@ fn v1(mount: &Path, groups: &str, fallback: &str) -> Limits {
 
 /// The path of our group in the hierarchy of version 1 that has the controller:
 /// `4:cpu,cpuacct:/path`.
-fn group_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
+pub(super) fn group_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
     groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn main_memory_is_read_in_bytes() {
         let text = "MemTotal:       16384000 kB\nMemFree:         1024 kB\n";
-        assert_eq!(parse_meminfo(text), Some(16_777_216_000));
-        assert_eq!(parse_meminfo("MemTotal: lots\n"), None);
+        assert_eq!(meminfo_bytes(text, "MemTotal:"), Some(16_777_216_000));
+        assert_eq!(meminfo_bytes("MemTotal: lots\n", "MemTotal:"), None);
         assert_eq!(total_bytes(Path::new("/nonexistent")), None);
     }
 

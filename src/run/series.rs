@@ -1,8 +1,9 @@
 //! The system's metrics while a case runs, as time series. Names: `host_cpu_percent`,
 //! `host_memory_bytes`, `engine_cpu_percent`, `engine_memory_bytes`, `gpu<i>_utilization_percent`,
-//! `gpu<i>_memory_bytes`, `gpu<i>_power_watts`, `gpu<i>_sm_clock_mhz`, `engine_requests_running`,
-//! `engine_requests_waiting`, `engine_kv_cache_percent`, `engine_prefix_cache_hits_total`,
-//! `engine_prefix_cache_queries_total`, and `<collector>.<metric>`.
+//! `gpu<i>_memory_bytes`, `gpu<i>_power_watts`, `gpu<i>_sm_clock_mhz`, `gpu<i>_temperature_celsius`,
+//! `engine_requests_running`, `engine_requests_waiting`, `engine_kv_cache_percent`,
+//! `engine_prefix_cache_hits_total`, `engine_prefix_cache_queries_total` (both in tokens), and
+//! `<collector>.<metric>`. Percent are 0 to 100; the engine's CPU percent are of one core and may be more.
 
 use std::collections::BTreeMap;
 
@@ -23,4 +24,67 @@ pub struct SeriesSummary {
     pub mean: f64,
     pub max: f64,
     pub last: f64,
+}
+
+/// Every metric over the samples from one instant to another, both included. A metric without a sample
+/// there is left out, as are values that are no numbers. `last` is that of the latest instant.
+pub fn summarise(samples: &[Sample], from_unix_ms: i64, to_unix_ms: i64) -> BTreeMap<String, SeriesSummary> {
+    let mut series: BTreeMap<&str, Vec<(i64, f64)>> = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| (from_unix_ms..=to_unix_ms).contains(&sample.unix_ms)) {
+        for (name, value) in sample.values.iter().filter(|(_, value)| value.is_finite()) {
+            series.entry(name).or_default().push((sample.unix_ms, *value));
+        }
+    }
+    series.into_iter().filter_map(|(name, points)| Some((name.to_owned(), summary(&points)?))).collect()
+}
+
+/// `None` for no points.
+fn summary(points: &[(i64, f64)]) -> Option<SeriesSummary> {
+    let values = || points.iter().map(|(_, value)| *value);
+    // Of two at one instant, the one that was written later.
+    let (_, last) = points.iter().max_by_key(|(at, _)| *at)?;
+    Some(SeriesSummary {
+        samples: u32::try_from(points.len()).unwrap_or(u32::MAX),
+        min: values().reduce(f64::min)?,
+        mean: values().sum::<f64>() / points.len() as f64,
+        max: values().reduce(f64::max)?,
+        last: *last,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(unix_ms: i64, values: &[(&str, f64)]) -> Sample {
+        Sample { unix_ms, values: values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect() }
+    }
+
+    #[test]
+    fn only_samples_of_the_case_count_its_ends_included() {
+        let samples = [
+            sample(999, &[("a", 100.0)]),
+            sample(1_000, &[("a", 1.0), ("b", 5.0)]),
+            sample(2_000, &[("a", 4.0)]),
+            sample(3_000, &[("a", 1.0)]),
+            sample(3_001, &[("a", -100.0), ("c", 1.0)]),
+        ];
+        let found = summarise(&samples, 1_000, 3_000);
+        let a = SeriesSummary { samples: 3, min: 1.0, mean: 2.0, max: 4.0, last: 1.0 };
+        let b = SeriesSummary { samples: 1, min: 5.0, mean: 5.0, max: 5.0, last: 5.0 };
+        assert_eq!(found, BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]));
+    }
+
+    #[test]
+    fn the_last_value_is_the_latest_one_whatever_the_order_of_the_lines() {
+        let samples = [sample(2_000, &[("a", 2.0)]), sample(1_000, &[("a", 1.0)])];
+        assert_eq!(summarise(&samples, 0, 9_000)["a"].last, 2.0);
+    }
+
+    #[test]
+    fn no_sample_is_no_summary() {
+        assert_eq!(summarise(&[], 0, 1), BTreeMap::new());
+        assert_eq!(summarise(&[sample(0, &[("a", f64::NAN)])], 0, 1), BTreeMap::new());
+        assert_eq!(summarise(&[sample(5, &[("a", 1.0)])], 9, 1), BTreeMap::new());
+    }
 }
