@@ -39,7 +39,10 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self { timer: AsyncFd::register(timer)? })
+        // SAFETY: the descriptor belongs to the registration from here on; nothing else closes it or
+        // exchanges it before both are dropped together.
+        let timer = unsafe { AsyncFd::register(timer)? };
+        Ok(Self { timer })
     }
 
     /// Returns at the moment; at once where that has passed.
