@@ -1,0 +1,126 @@
+//! From the bytes of `records.jsonl` to records, sorted by target and case. Reads what is there and
+//! counts what it cannot read; judges nothing.
+
+use std::collections::BTreeMap;
+
+use super::request_record::{CaseEnded, CaseStarted, Line, Record, TargetFacts};
+
+/// What a run measured so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Records {
+    /// By the index in the plan's targets.
+    pub targets: BTreeMap<usize, TargetFacts>,
+    /// By the index in the plan's cases. One that is absent has not begun.
+    pub passes: BTreeMap<usize, PassRecords>,
+    /// Lines that are no records; one of them, the last, where writing was interrupted.
+    pub bad_lines: u64,
+}
+
+/// One case of the plan, one repeat.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PassRecords {
+    pub started: Option<CaseStarted>,
+    pub ended: Option<CaseEnded>,
+    /// In the order in which they ended.
+    pub records: Vec<Record>,
+}
+
+/// Reads all lines; a torn one costs itself only. A case that was started twice counts from its last
+/// start, as its clock began anew there.
+pub fn read_records(bytes: &[u8]) -> Records {
+    let mut read = Records::default();
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(Line::Target(facts)) => {
+                read.targets.insert(facts.target, facts);
+            }
+            Ok(Line::Started(started)) => {
+                let pass = PassRecords { started: Some(started.clone()), ..PassRecords::default() };
+                read.passes.insert(started.index, pass);
+            }
+            Ok(Line::Request(record)) => {
+                read.passes.entry(record.index).or_default().records.push(record);
+            }
+            Ok(Line::Ended(ended)) => {
+                let pass = read.passes.entry(ended.index).or_default();
+                pass.ended = Some(ended);
+            }
+            Err(_) => read.bad_lines += 1,
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(line: &Line) -> String {
+        let mut text = serde_json::to_string(line).unwrap();
+        text.push('\n');
+        text
+    }
+
+    fn started(index: usize) -> String {
+        line(&Line::Started(CaseStarted {
+            index,
+            unix_ms: 0,
+            threads: 1,
+            model: None,
+            cache: "salted".to_owned(),
+        }))
+    }
+
+    fn request(index: usize, n: u64) -> String {
+        line(&Line::Request(Record { index, n, end_us: 10, ..Record::default() }))
+    }
+
+    fn ended(index: usize) -> String {
+        line(&Line::Ended(CaseEnded {
+            index,
+            unix_ms: 1,
+            wall_us: 10,
+            client_cpu_us: 1,
+            busiest_thread_cpu_us: 1,
+            cut_short: false,
+        }))
+    }
+
+    #[test]
+    fn records_are_sorted_by_their_case() {
+        let facts = line(&Line::Target(TargetFacts { target: 1, ..TargetFacts::default() }));
+        let text =
+            [facts, started(0), request(0, 0), ended(0), started(2), request(2, 0), request(2, 1)].concat();
+        let read = read_records(text.as_bytes());
+        assert_eq!(read.targets.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(read.passes.keys().collect::<Vec<_>>(), [&0, &2]);
+        assert!(read.passes[&0].ended.is_some() && read.passes[&2].ended.is_none());
+        assert_eq!(read.passes[&2].records.iter().map(|record| record.n).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(read.bad_lines, 0);
+    }
+
+    #[test]
+    fn a_torn_last_line_costs_only_itself() {
+        let text = [started(0), request(0, 0), request(0, 1)].concat();
+        for cut in 1..request(0, 1).len() - 1 {
+            let read = read_records(&text.as_bytes()[..text.len() - 1 - cut]);
+            assert_eq!((read.passes[&0].records.len(), read.bad_lines), (1, 1), "cut {cut}");
+        }
+        let whole = read_records(&text.as_bytes()[..text.len() - 1]);
+        assert_eq!((whole.passes[&0].records.len(), whole.bad_lines), (2, 0));
+    }
+
+    #[test]
+    fn other_lines_are_counted_and_nothing_else() {
+        let text = format!("{}garbage\n\n{{\"other\":1}}\n\u{fffd}\n{}", started(0), request(0, 0));
+        let read = read_records(text.as_bytes());
+        assert_eq!((read.passes[&0].records.len(), read.bad_lines), (1, 3));
+        assert_eq!(read_records(b""), Records::default());
+    }
+
+    #[test]
+    fn a_case_that_begins_anew_leaves_its_first_try_behind() {
+        let text = [started(0), request(0, 0), request(0, 1), started(0), request(0, 0)].concat();
+        assert_eq!(read_records(text.as_bytes()).passes[&0].records.len(), 1);
+    }
+}
