@@ -61,11 +61,17 @@ pub struct Launch {
 /// The launches of a run's last attempt, in their order.
 pub fn launches(row: &RunRow) -> Vec<Launch> {
     let steps = row.plan.iter().flat_map(|plan| &plan.steps);
-    let tasks = (0u32..).zip(steps).filter_map(|(step, planned)| match planned {
-        Step::Bench { task, .. } => {
-            Some(TaskId { run: row.id, attempt: row.attempt, step, role: task.id.role })
-        }
-        Step::StopService { .. } | Step::StartService { .. } => None,
+    let tasks = (0u32..).zip(steps).filter_map(|(step, planned)| {
+        let task = match planned {
+            // A server's words say why it does not answer.
+            Step::StartEngine { engine } => Some(&engine.task),
+            Step::Bench { .. }
+            | Step::Load { .. }
+            | Step::StopService { .. }
+            | Step::StartService { .. }
+            | Step::StopEngine { .. } => planned.task(),
+        }?;
+        Some(TaskId { run: row.id, attempt: row.attempt, step, role: task.id.role })
     });
     (1..).zip(tasks).map(|(number, id)| Launch { number, id }).collect()
 }

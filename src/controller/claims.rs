@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use crate::decide::overlap;
+use crate::decide::{overlap, share_service};
 use crate::files::lock::{self, Holder, LockError, LockFile};
 
 #[derive(Clone)]
@@ -61,7 +61,7 @@ impl Claims {
             return Ok(());
         }
         for other in held.values() {
-            if other.service == service {
+            if share_service(&other.service, service) {
                 return Err((format!("the service {service}"), other.request.clone()));
             }
             if let Some(device) = overlap(&other.devices, devices) {

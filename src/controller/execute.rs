@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_task, crash, measure, prepare};
+use super::{apply_task, crash, engines, load_inputs, measure, prepare};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -118,6 +118,8 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
             let spool = context.spool(&task.id);
             private_dir::create(&spool)
                 .map_err(|source| ExecuteError::Io { path: spool.display().to_string(), source })?;
+            load_inputs::write(&spool, &task)
+                .map_err(|source| ExecuteError::Io { path: spool.display().to_string(), source })?;
             let executor = context.executor(kind).await.map_err(ExecuteError::Unavailable)?;
             match executor.start(&task, &spool).await {
                 Ok(()) => {}
@@ -176,6 +178,10 @@ fn start_job(context: &Context, observed: &Observed, run: uuid::Uuid, job: Job) 
         // One writer of the spool at a time.
         context.jobs.cancel(run, |other| other == Job::Follow);
     }
+    if job == Job::StopEngine {
+        // It may still wait for the engine that is now taken away.
+        context.jobs.cancel(run, |other| other == Job::StartEngine);
+    }
     let name = observed.name.clone();
     let context = context.clone();
     let jobs = context.jobs.clone();
@@ -188,6 +194,8 @@ fn start_job(context: &Context, observed: &Observed, run: uuid::Uuid, job: Job) 
             Job::Drain => measure::drain(&context, run).await,
             Job::StopService => prepare::stop_service(&context, run).await,
             Job::StartService => prepare::start_service(&context, run).await,
+            Job::StartEngine => engines::start(&context, run, &handle).await,
+            Job::StopEngine => engines::stop(&context, run).await,
             Job::Collect => measure::collect(&context, run).await,
         }
     });

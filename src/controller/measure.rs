@@ -157,10 +157,8 @@ struct Task {
 }
 
 fn program(row: &RunRow, blueprint: &Blueprint) -> String {
-    let planned = row.plan.iter().flat_map(|plan| &plan.steps).find_map(|step| match step {
-        Step::Bench { task, .. } => task.argv.first().cloned(),
-        Step::StopService { .. } | Step::StartService { .. } => None,
-    });
+    let planned = row.plan.iter().flat_map(|plan| &plan.steps);
+    let planned = planned.filter_map(Step::task).find_map(|task| task.argv.first().cloned());
     planned.or_else(|| blueprint.tool_candidates.first()?.first().cloned()).unwrap_or_default()
 }
 
@@ -330,16 +328,14 @@ fn case_json(number: u32, case: &Case, blueprint: &Blueprint) -> Result<String, 
     serde_json::to_string(&value).map_err(internal)
 }
 
-/// The bench tasks of a run's last attempt, in the order of its launches.
+/// The measuring tasks of a run's last attempt, in the order of its steps.
 pub fn launch_tasks(row: &RunRow) -> Vec<TaskId> {
     let steps = row.plan.iter().flat_map(|plan| &plan.steps);
     (0u32..)
         .zip(steps)
-        .filter_map(|(step, planned)| match planned {
-            Step::Bench { task, .. } => {
-                Some(TaskId { run: row.id, attempt: row.attempt, step, role: task.id.role })
-            }
-            Step::StopService { .. } | Step::StartService { .. } => None,
+        .filter_map(|(step, planned)| {
+            let role = planned.task()?.id.role;
+            Some(TaskId { run: row.id, attempt: row.attempt, step, role })
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::plan::llama_bench_command;
 use crate::request::llama_bench::LlamaBench;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
-use crate::run::plan::{Blueprint, Step};
+use crate::run::plan::Blueprint;
 use crate::run::step::{TaskId, TaskState};
 use crate::store::StoreError;
 use crate::store::runs::RunRow;
@@ -124,13 +124,8 @@ pub fn current_task(row: &RunRow) -> Option<(TaskId, &Blueprint)> {
         return None;
     };
     let blueprint = row.blueprint.as_ref()?;
-    match row.plan.as_ref()?.steps.get(*step as usize)? {
-        Step::Bench { task, .. } => {
-            let id = TaskId { run: row.id, attempt: row.attempt, step: *step, role: task.id.role };
-            Some((id, blueprint))
-        }
-        Step::StopService { .. } | Step::StartService { .. } => None,
-    }
+    let task = row.plan.as_ref()?.steps.get(*step as usize)?.task()?;
+    Some((TaskId { run: row.id, attempt: row.attempt, step: *step, role: task.id.role }, blueprint))
 }
 
 async fn resolve(

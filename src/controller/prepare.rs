@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::jobs::Handle;
+use super::load_inputs;
 use super::measure::{self, JobOutcome};
 use crate::collect::{fingerprint, model_file};
 use crate::decide::observed::JobResult;
@@ -32,14 +33,29 @@ pub const AGAIN: Duration = Duration::from_secs(1);
 /// Looks the image up and pulls it as the policy says.
 pub async fn image(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome {
     let (_, blueprint) = measure::load(context, run)?;
+    if let Some(load) = &blueprint.load {
+        let mut images = Vec::new();
+        for container in load.engines.iter().filter_map(|engine| engine.task.container.as_ref()) {
+            images.push(bring(context, &container.image, blueprint.pull_policy, handle).await?);
+        }
+        return Ok(JobResult::Images(images));
+    }
     let Some(container) = &blueprint.template.container else {
         return Err(Refusal::new(Reason::InternalError, "the run has no container"));
     };
-    let reference = &container.image;
+    Ok(JobResult::Image(bring(context, &container.image, blueprint.pull_policy, handle).await?))
+}
+
+async fn bring(
+    context: &Context,
+    reference: &str,
+    policy: PullPolicy,
+    handle: &Handle,
+) -> Result<ImageFacts, Refusal> {
     let docker = context.docker.get().await.map_err(|reason| unavailable(reference, &reason))?;
     let unavailable = |error: ExecutorError| unavailable(reference, &error.to_string());
     let here = docker.image(reference).await.map_err(unavailable)?;
-    let pull = match (blueprint.pull_policy, &here) {
+    let pull = match (policy, &here) {
         (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => true,
         (PullPolicy::IfNotPresent | PullPolicy::Never, Some(_)) => false,
         (PullPolicy::Never, None) => {
@@ -67,7 +83,7 @@ pub async fn image(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
     let image = docker.image(reference).await.map_err(unavailable)?.ok_or_else(|| {
         Refusal::new(Reason::ImageUnavailable, format!("the image {reference} is not here after its pull"))
     })?;
-    Ok(JobResult::Image(ImageFacts { id: image.id, digest: image.repo_digests.into_iter().next() }))
+    Ok(ImageFacts { id: image.id, digest: image.repo_digests.into_iter().next() })
 }
 
 fn unavailable(reference: &str, words: &str) -> Refusal {
@@ -205,9 +221,14 @@ fn check_params(help: &BenchHelp, blueprint: &Blueprint) -> Vec<String> {
 /// Looks at the machine and the model and keeps the fingerprint with the run.
 pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome {
     let (row, blueprint) = measure::load(context, run)?;
+    if let Some(load) = &blueprint.load {
+        load_inputs::copy_prompts(context, run, load)?;
+    }
     let model = model_facts(context, &blueprint, handle).await?;
     let image = match &row.state {
-        RunState::Preparing { prepared, .. } => prepared.image.clone(),
+        RunState::Preparing { prepared, .. } => {
+            prepared.image.clone().or_else(|| prepared.images.first().cloned())
+        }
         RunState::Pending | RunState::Running { .. } | RunState::Collecting { .. } | RunState::Ended(_) => {
             None
         }
@@ -219,7 +240,7 @@ pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcom
     found.request.path = Some(row.request_path.clone());
     found.model = model;
     found.image = Image {
-        reference: blueprint.template.container.as_ref().map(|container| container.image.clone()),
+        reference: image_reference(&blueprint),
         id: image.as_ref().map(|image| image.id.clone()),
         digest: image.and_then(|image| image.digest),
     };
@@ -233,9 +254,17 @@ pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcom
     Ok(JobResult::Finished)
 }
 
+/// The image that measures, or that of the first engine that is started.
+fn image_reference(blueprint: &Blueprint) -> Option<String> {
+    let engines = blueprint.load.iter().flat_map(|load| &load.engines).map(|engine| &engine.task);
+    let container =
+        std::iter::once(&blueprint.template).chain(engines).find_map(|task| task.container.as_ref());
+    container.map(|container| container.image.clone())
+}
+
 /// Size and hash of the model, from the cache where the file has not changed.
 async fn model_facts(context: &Context, blueprint: &Blueprint, handle: &Handle) -> Result<Model, Refusal> {
-    let path = Some(blueprint.model.clone());
+    let path = Some(blueprint.model.clone()).filter(|path| !path.is_empty());
     let Some(host) = blueprint.model_host_path.clone() else {
         return Ok(Model { path, ..Model::default() });
     };
@@ -332,6 +361,7 @@ fn containers(context: &Context, run: Uuid) -> Result<Vec<String>, Refusal> {
     };
     Ok(match plan.and_then(|plan| plan.steps.into_iter().nth(step as usize)) {
         Some(Step::StopService { containers } | Step::StartService { containers }) => containers,
-        Some(Step::Bench { .. }) | None => Vec::new(),
+        Some(Step::Bench { .. } | Step::Load { .. } | Step::StartEngine { .. } | Step::StopEngine { .. })
+        | None => Vec::new(),
     })
 }

@@ -17,7 +17,7 @@ pub fn blocked(world: &World, blueprint: &Blueprint) -> Option<Decision> {
         return Some(Decision::wait(Reason::NotListed, message, 1_000));
     }
     let admitted = || world.others.iter().filter(|other| other.phase != Phase::Pending);
-    if let Some(other) = admitted().find(|other| other.service == blueprint.service) {
+    if let Some(other) = admitted().find(|other| share_service(&other.service, &blueprint.service)) {
         let message = format!("waits for {}, which measures the service {}", other.request, other.service);
         return Some(Decision::wait(Reason::ServiceBusy, message, RECHECK_MS));
     }
@@ -32,6 +32,11 @@ pub fn blocked(world: &World, blueprint: &Blueprint) -> Option<Decision> {
         let message = format!("waits for {holder}, which has {device}");
         Decision::wait(Reason::DeviceBusy, message, 1_000)
     })
+}
+
+/// Whether two runs have a service in common; a load test may name several, with commas between them.
+pub fn share_service(a: &str, b: &str) -> bool {
+    a.split(", ").any(|name| b.split(", ").any(|other| other == name))
 }
 
 /// A device that both name. `gpu:all` overlaps every GPU.

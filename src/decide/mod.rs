@@ -5,7 +5,7 @@
 pub mod action;
 mod admission;
 mod apply;
-mod llama_bench;
+mod measured_run;
 pub mod observed;
 #[cfg(test)]
 mod properties;
@@ -19,7 +19,7 @@ mod single_decisions;
 mod single_requests;
 
 pub use action::{Action, Decision};
-pub use admission::overlap;
+pub use admission::{overlap, share_service};
 pub use observed::Observed;
 pub use retry::after_fault as retries_left;
 
@@ -35,9 +35,9 @@ pub fn next_action(observed: &Observed) -> Decision {
             return decision;
         }
         return match &run.spec {
-            Spec::LlamaBench(spec) => llama_bench::advance(observed, run, spec),
+            Spec::LlamaBench(_) => measured_run::advance(observed, run),
             // An apply has no run; one that stands here came from a store that is not ours.
-            Spec::Apply(_) => llama_bench::not_runnable(run),
+            Spec::Apply(_) => measured_run::not_runnable(run),
         };
     }
     if let Some(decision) = apply::carry_out(observed) {

@@ -114,6 +114,10 @@ pub enum Job {
     Drain,
     StopService,
     StartService,
+    /// Start an engine for the run, wait until it is healthy.
+    StartEngine,
+    /// Take it away, keep what it said.
+    StopEngine,
     Collect,
 }
 
@@ -122,7 +126,13 @@ impl Job {
     pub fn disturbs(self) -> bool {
         match self {
             Self::Image | Self::Probe | Self::Machine => true,
-            Self::Follow | Self::Drain | Self::StopService | Self::StartService | Self::Collect => false,
+            Self::Follow
+            | Self::Drain
+            | Self::StopService
+            | Self::StartService
+            | Self::StartEngine
+            | Self::StopEngine
+            | Self::Collect => false,
         }
     }
 }
@@ -139,6 +149,8 @@ pub enum JobResult {
     /// Nothing to tell but that it is done.
     Finished,
     Image(ImageFacts),
+    /// The images of a load test's engines, in their order.
+    Images(Vec<ImageFacts>),
     Probe(ToolFacts),
     Drained(TaskEnd),
 }

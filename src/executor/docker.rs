@@ -79,6 +79,19 @@ impl DockerExecutor {
         }
     }
 
+    /// Where a task that serves is reached: its port on this machine, and its container's id. `None` while
+    /// it does not run.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub async fn serving_at(&self, id: &TaskId, port: u16) -> Result<Option<(u16, String)>, ExecutorError> {
+        let container = self.own(id).await?;
+        Ok(container.and_then(|container| {
+            let host = mapping::published_port(&container, port)?;
+            Some((host, container.id?))
+        }))
+    }
+
     /// The task's container, if it is this instance's.
     async fn own(&self, id: &TaskId) -> Result<Option<ContainerInspectResponse>, ExecutorError> {
         let Some(container) = self.inspect(&id.name()).await? else { return Ok(None) };

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, DeviceMapping, DeviceRequest,
-    HealthConfig, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType, ResourcesUlimits,
+    HealthConfig, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType, PortBinding,
+    ResourcesUlimits,
 };
 use uuid::Uuid;
 
 use crate::run::step::{
-    ContainerSpec, Exit, ExitCause, GpuRequest, GpuSelection, Mount, MountSource, Role, TaskId, TaskSpec,
-    TaskState,
+    ContainerSpec, Exit, ExitCause, GpuRequest, GpuSelection, Mount, MountSource, Role, Serving, TaskId,
+    TaskSpec, TaskState,
 };
 
 pub const LABEL_INSTANCE: &str = "benchlet.instance";
@@ -95,10 +96,12 @@ pub fn create_body(
     instance: &str,
     flavour: Flavour,
 ) -> ContainerCreateBody {
+    let image_entrypoint = container.serving.as_ref().is_some_and(|serving| serving.image_entrypoint);
     ContainerCreateBody {
         image: Some(container.image.clone()),
-        entrypoint: Some(vec![program.to_owned()]),
-        cmd: Some(arguments.to_vec()),
+        entrypoint: (!image_entrypoint).then(|| vec![program.to_owned()]),
+        cmd: Some(if image_entrypoint { task.argv.clone() } else { arguments.to_vec() }),
+        exposed_ports: container.serving.as_ref().map(|serving| vec![format!("{}/tcp", serving.port)]),
         env: Some(task.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: container.user.clone(),
         labels: Some(labels(task, instance)),
@@ -121,21 +124,27 @@ fn host_config(container: &ContainerSpec, flavour: Flavour) -> HostConfig {
     let privileges_may_grow = container.privileged
         || container.security_opt.iter().any(|option| option == "no-new-privileges:false");
     let mut security_opt = container.security_opt.clone();
-    if !privileges_may_grow && !security_opt.iter().any(|option| option.starts_with("no-new-privileges")) {
+    // A server runs as compose would run it.
+    let serves = container.serving.is_some();
+    if !serves
+        && !privileges_may_grow
+        && !security_opt.iter().any(|option| option.starts_with("no-new-privileges"))
+    {
         security_opt.push("no-new-privileges".to_owned());
     }
     HostConfig {
         mounts: Some(container.mounts.iter().map(mount).collect()),
-        network_mode: Some("none".to_owned()),
+        network_mode: (!serves).then(|| "none".to_owned()),
+        port_bindings: container.serving.as_ref().map(published),
         init: Some(true),
-        readonly_rootfs: Some(true),
-        tmpfs,
+        readonly_rootfs: Some(!serves),
+        tmpfs: tmpfs.filter(|_| !serves),
         privileged: Some(container.privileged),
         // A privileged container has them all, and dropping them would undo what the service asks.
-        cap_drop: (!container.privileged).then(|| vec!["ALL".to_owned()]),
+        cap_drop: (!container.privileged && !serves).then(|| vec!["ALL".to_owned()]),
         cap_add: some_unless_empty(&container.cap_add),
         security_opt: some_unless_empty(&security_opt),
-        pids_limit: Some(PIDS_LIMIT),
+        pids_limit: (!serves).then_some(PIDS_LIMIT),
         device_requests: container.gpus.as_ref().map(|gpus| vec![device_request(gpus)]),
         devices: Some(container.devices.iter().map(device).collect()),
         group_add: some_unless_empty(&container.group_add),
@@ -164,6 +173,19 @@ fn log_config(flavour: Flavour) -> HostConfigLogConfig {
         Flavour::Podman => None,
     };
     HostConfigLogConfig { typ: Some("json-file".to_owned()), config }
+}
+
+/// On the loopback address alone, at a port of the daemon's choice.
+fn published(serving: &Serving) -> HashMap<String, Option<Vec<PortBinding>>> {
+    let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
+    HashMap::from([(format!("{}/tcp", serving.port), Some(vec![binding]))])
+}
+
+/// The port on this machine at which a container's port was published.
+pub fn published_port(container: &ContainerInspectResponse, port: u16) -> Option<u16> {
+    let ports = container.network_settings.as_ref()?.ports.as_ref()?;
+    let bindings = ports.get(&format!("{port}/tcp"))?.as_ref()?;
+    bindings.iter().find_map(|binding| binding.host_port.as_ref()?.parse().ok())
 }
 
 fn some_unless_empty(list: &[String]) -> Option<Vec<String>> {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The environment variable by which a task's processes are known after their shim is gone.
 pub const TASK_VARIABLE: &str = "BENCHLET_TASK";
+/// Where a task finds its inputs and leaves what it has beside its output.
+pub const FOLDER_VARIABLE: &str = "BENCHLET_TASK_FOLDER";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {

@@ -18,7 +18,7 @@ use rustix::process::{
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::process_identity::{ProcessIdentity, TASK_VARIABLE, children_of};
+use super::process_identity::{FOLDER_VARIABLE, ProcessIdentity, TASK_VARIABLE, children_of};
 use super::spool::{self, Order, ShimRecord};
 use super::{ExecutorError, STDERR, STDOUT};
 use crate::run::step::{Exit, ExitCause};
@@ -181,7 +181,7 @@ impl Child {
         for name in std::env::vars_os().map(|(name, _)| name).filter(is_own_setting) {
             command.env_remove(name);
         }
-        command.envs(&order.spec.env).env(TASK_VARIABLE, order.spec.id.name());
+        command.envs(&order.spec.env).env(TASK_VARIABLE, order.spec.id.name()).env(FOLDER_VARIABLE, spool);
         let shim = rustix::process::getpid();
         // SAFETY: between fork and exec only two system calls are made, both async-signal-safe, and
         // nothing is allocated.

@@ -189,7 +189,10 @@ fn reach(folder: &Path, target: &TargetPlan) -> Result<Reached, Refusal> {
     let (url, address) = match &target.endpoint {
         Endpoint::Url(url) => (url.clone(), None),
         Endpoint::Started { folder: engine } => {
-            let path = folder.parent().unwrap_or(folder).join(engine).join(ADDRESS_FILE);
+            let own = folder.file_name().unwrap_or_default().to_string_lossy();
+            let attempt = own.split('-').next().unwrap_or_default();
+            let path =
+                folder.parent().unwrap_or(folder).join(format!("{attempt}-{engine}")).join(ADDRESS_FILE);
             let text =
                 std::fs::read(&path).map_err(|error| internal(&format!("{}: {error}", path.display())))?;
             let address: EngineAddress = serde_json::from_slice(&text)

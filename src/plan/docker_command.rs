@@ -19,7 +19,11 @@ pub fn command_line(task: &TaskSpec, program: Option<&str>) -> String {
         None => words.push(program),
         Some(container) => {
             words.extend(docker_run_words(container, &task.env));
-            words.extend(["--entrypoint".to_owned(), program, container.image.clone()]);
+            if container.serving.as_ref().is_some_and(|serving| serving.image_entrypoint) {
+                words.extend([container.image.clone(), program]);
+            } else {
+                words.extend(["--entrypoint".to_owned(), program, container.image.clone()]);
+            }
         }
     }
     words.extend(rest.iter().cloned());
@@ -27,9 +31,12 @@ pub fn command_line(task: &TaskSpec, program: Option<&str>) -> String {
 }
 
 fn docker_run_words(container: &ContainerSpec, env: &BTreeMap<String, String>) -> Vec<String> {
-    let mut words: Vec<String> =
-        ["docker", "run", "--rm", "--init", "--network", "none"].map(str::to_owned).into();
-    if !container.privileged {
+    let mut words: Vec<String> = ["docker", "run", "--rm", "--init"].map(str::to_owned).into();
+    match &container.serving {
+        None => words.extend(["--network", "none"].map(str::to_owned)),
+        Some(serving) => words.extend(["-p".to_owned(), format!("127.0.0.1::{}", serving.port)]),
+    }
+    if !container.privileged && container.serving.is_none() {
         words.extend(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"].map(str::to_owned));
         words.extend(["--security-opt", "no-new-privileges"].map(str::to_owned));
     }

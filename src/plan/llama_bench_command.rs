@@ -103,7 +103,15 @@ pub fn resolve(spec: &LlamaBench, service: &Service, around: &Surroundings) -> R
         model,
         model_host_path: around.model.as_ref().map(|model| model.path.clone()),
         claims: claims(service, executor, container.as_ref()),
-        template: TaskSpec { id, argv, env, container, deadline_ms: around.timeout_ms, labels },
+        template: TaskSpec {
+            id,
+            argv,
+            env,
+            container,
+            deadline_ms: around.timeout_ms,
+            labels,
+            inputs: BTreeMap::new(),
+        },
         tool_candidates: tool_candidates(service, executor, around),
         params: resolved.params,
         dropped: resolved.dropped,
@@ -112,6 +120,7 @@ pub fn resolve(spec: &LlamaBench, service: &Service, around: &Surroundings) -> R
         pull_policy: spec.image_pull_policy,
         preparing_ms: around.preparing_ms,
         stop,
+        load: None,
     })
 }
 

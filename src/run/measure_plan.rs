@@ -126,7 +126,8 @@ pub enum Framing {
 #[serde(rename_all = "camelCase")]
 pub enum Endpoint {
     Url(String),
-    /// Started for the run: its spool folder's name beside this task's own.
+    /// Started for the run: its spool folder's name beside this task's own, without the attempt that both
+    /// begin with.
     Started {
         folder: String,
     },
@@ -149,6 +150,8 @@ pub struct EngineAddress {
 pub enum KeySource {
     Env(String),
     File(String),
+    /// The key that a service of the catalogue has in its own command or environment.
+    Service(String),
 }
 
 /// One cell of the matrix, one repeat of it.

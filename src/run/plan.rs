@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::measure_plan::MeasurePlan;
 use super::step::TaskSpec;
 use crate::request::flags::Param;
 use crate::request::llama_bench::PullPolicy;
@@ -12,7 +13,7 @@ use crate::request::llama_bench::PullPolicy;
 pub const PLAN_VERSION: u32 = 1;
 
 /// What admission resolved from the service; the basis of everything that follows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Blueprint {
     pub version: u32,
     pub service: String,
@@ -37,6 +38,35 @@ pub struct Blueprint {
     pub claims: Vec<String>,
     /// Containers of the service itself that share its devices; stopped for the run and started after.
     pub stop: Vec<String>,
+    /// For a load test: what it measures. Then model, tool and launches are nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadBlueprint>,
+}
+
+/// What admission resolved for a load test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBlueprint {
+    /// All targets and all cases.
+    pub measure: MeasurePlan,
+    /// Engines that are started for the run, each for its target.
+    pub engines: Vec<EngineTask>,
+    /// The user's file of prompts, whose copy is measured.
+    pub prompts: Option<PathBuf>,
+}
+
+/// An engine that is started for the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineTask {
+    /// Index among the measure plan's targets.
+    pub target: usize,
+    /// The service that it is, for its secrets; `None` for benchlet's own stand-in.
+    pub service: Option<String>,
+    pub executor: ExecutorKind,
+    pub task: TaskSpec,
+    /// Longest time until it is healthy, in milliseconds.
+    pub start_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +91,9 @@ pub struct Prepared {
     pub image: Option<ImageFacts>,
     pub tool: Option<ToolFacts>,
     pub machine: bool,
+    /// The images of a load test's engines, in the engines' order.
+    #[serde(default)]
+    pub images: Vec<ImageFacts>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +112,7 @@ pub struct ToolFacts {
 }
 
 /// The frozen steps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub version: u32,
     pub steps: Vec<Step>,
@@ -89,7 +122,7 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// Stops containers of the service.
     StopService { containers: Vec<String> },
@@ -97,14 +130,41 @@ pub enum Step {
     Bench { launch: u32, task: Box<TaskSpec> },
     /// Starts them again; also after a failure or a cancel.
     StartService { containers: Vec<String> },
+    /// Starts an engine and waits until it is healthy.
+    StartEngine { engine: Box<EngineTask> },
+    /// Makes load by a plan of its own: the cases of some targets.
+    Load { task: Box<TaskSpec>, plan: Box<MeasurePlan> },
+    /// Takes the engine of that step away; also after a failure or a cancel.
+    StopEngine { step: u32 },
 }
 
 impl Step {
     /// Steps that restore something are carried out whatever came before.
     pub fn restores(&self) -> bool {
         match self {
-            Self::StartService { .. } => true,
-            Self::StopService { .. } | Self::Bench { .. } => false,
+            Self::StartService { .. } | Self::StopEngine { .. } => true,
+            Self::StopService { .. } | Self::Bench { .. } | Self::StartEngine { .. } | Self::Load { .. } => {
+                false
+            }
+        }
+    }
+
+    /// The task that a step waits for until it ends.
+    pub fn task(&self) -> Option<&TaskSpec> {
+        match self {
+            Self::Bench { task, .. } | Self::Load { task, .. } => Some(task),
+            Self::StopService { .. }
+            | Self::StartService { .. }
+            | Self::StartEngine { .. }
+            | Self::StopEngine { .. } => None,
+        }
+    }
+
+    /// Where a new attempt begins: what was stopped for the run stays stopped.
+    pub fn measures(&self) -> bool {
+        match self {
+            Self::Bench { .. } | Self::Load { .. } | Self::StartEngine { .. } => true,
+            Self::StopService { .. } | Self::StartService { .. } | Self::StopEngine { .. } => false,
         }
     }
 }

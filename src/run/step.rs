@@ -15,11 +15,15 @@ pub enum Role {
     Bench,
     /// Asks an image for its llama-bench: `--help`.
     Probe,
+    /// An inference server that is started for the run.
+    Engine,
+    /// Makes the load: `benchlet measure`.
+    Load,
 }
 
 impl Role {
     /// Every role, for reading names and labels back.
-    pub const ALL: [Self; 2] = [Self::Bench, Self::Probe];
+    pub const ALL: [Self; 4] = [Self::Bench, Self::Probe, Self::Engine, Self::Load];
 
     /// The role of that name, as `as_str` writes it.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -30,6 +34,8 @@ impl Role {
         match self {
             Self::Bench => "bench",
             Self::Probe => "probe",
+            Self::Engine => "engine",
+            Self::Load => "load",
         }
     }
 }
@@ -53,6 +59,11 @@ impl TaskId {
     /// The folder of its output below the run's spool: `<attempt>-<step>-<role>`.
     pub fn folder(&self) -> String {
         format!("{}-{}-{}", self.attempt, self.step, self.role.as_str())
+    }
+
+    /// The folder's name without its attempt, which a frozen plan does not know: `<step>-<role>`.
+    pub fn folder_of_any_attempt(&self) -> String {
+        format!("{}-{}", self.step, self.role.as_str())
     }
 
     /// Reads back what `folder` wrote.
@@ -79,6 +90,9 @@ pub struct TaskSpec {
     /// Labels beyond `benchlet.run`, `.attempt`, `.step`, `.role`, which follow from the id:
     /// `benchlet.instance` and `benchlet.request`.
     pub labels: BTreeMap<String, String>,
+    /// Files that it finds in its spool folder, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
 }
 
 /// A container as the compose file describes the service's, hardened for a benchmark.
@@ -107,6 +121,21 @@ pub struct ContainerSpec {
     pub privileged: bool,
     pub cap_add: Vec<String>,
     pub security_opt: Vec<String>,
+    /// It is a server that has to be reached, and is no benchmark: what follows from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+}
+
+/// A container that serves on this machine. It runs as compose would run it: with a network and its own
+/// file system, because it is the user's own service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Serving {
+    /// Where it listens in the container; published on the loopback address, at a port of the daemon's
+    /// choice.
+    pub port: u16,
+    /// The image's own entry point goes before the task's words, because the service names none.
+    pub image_entrypoint: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,6 +64,7 @@ pub fn container(reader: &mut Reader<'_>, fields: &Fields, around: &Surroundings
         privileged: fields.get("privileged").is_some_and(|node| reader.truth(&node)),
         cap_add: list(reader, "cap_add"),
         security_opt: list(reader, "security_opt"),
+        serving: None,
     }
 }
 

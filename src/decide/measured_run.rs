@@ -1,12 +1,11 @@
-//! A LlamaBench run from Pending to its end, one action at a time.
+//! A run that measures, by llama-bench or by load, from Pending to its end, one action at a time.
 
 use uuid::Uuid;
 
 use super::action::{Action, Decision};
 use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd};
 use super::{admission, retry};
-use crate::plan::llama_bench_command;
-use crate::request::llama_bench::LlamaBench;
+use crate::plan::{llama_bench_command, load_plan};
 use crate::run::clock::{Deadline, human_ms};
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
 use crate::run::plan::{Blueprint, ExecutorKind, Plan, Prepared, Step};
@@ -22,7 +21,7 @@ const ENDING_MS: u64 = 30;
 /// A job's end wakes the request; this is the net below it, in milliseconds.
 const JOB_MS: u64 = 5_000;
 
-pub fn advance(observed: &Observed, run: &Run, spec: &LlamaBench) -> Decision {
+pub fn advance(observed: &Observed, run: &Run) -> Decision {
     if run.state.deadline().is_some_and(|deadline| deadline.boot_id != observed.now.boot_id) {
         // A deadline of another boot would never pass.
         let decision = Decision::act(advance_to(run.id, run.state.renewed(&observed.now)), Reason::Restarted);
@@ -32,7 +31,7 @@ pub fn advance(observed: &Observed, run: &Run, spec: &LlamaBench) -> Decision {
         };
     }
     match &run.state {
-        RunState::Pending => pending(observed, run, spec),
+        RunState::Pending => pending(observed, run),
         RunState::Preparing { deadline, prepared } => preparing(observed, run, deadline, prepared),
         RunState::Running { deadline, step, task, ending } => {
             let Some(plan) = &run.plan else {
@@ -55,7 +54,7 @@ fn broken(run: &Run, what: &str) -> Decision {
     Decision::act(Action::EndRun { run: run.id, ending }, Reason::InternalError)
 }
 
-fn pending(observed: &Observed, run: &Run, _spec: &LlamaBench) -> Decision {
+fn pending(observed: &Observed, run: &Run) -> Decision {
     // An explicit order goes ahead of it.
     if let Some(record) = &observed.record
         && !run.ordered
@@ -139,6 +138,13 @@ fn wait_for_quiet(
 }
 
 fn next_preparation(blueprint: &Blueprint, prepared: &Prepared) -> Option<(Job, Reason)> {
+    if let Some(load) = &blueprint.load {
+        let containers = load.engines.iter().filter(|engine| engine.executor == ExecutorKind::Docker).count();
+        if prepared.images.len() < containers {
+            return Some((Job::Image, Reason::PullingImage));
+        }
+        return (!prepared.machine).then_some((Job::Machine, Reason::HashingModel));
+    }
     if blueprint.executor == ExecutorKind::Docker && prepared.image.is_none() {
         return Some((Job::Image, Reason::PullingImage));
     }
@@ -152,6 +158,7 @@ fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prep
     let mut next = prepared.clone();
     match (job, result) {
         (Job::Image, JobResult::Image(image)) => next.image = Some(image.clone()),
+        (Job::Image, JobResult::Images(images)) => next.images.clone_from(images),
         (Job::Probe, JobResult::Probe(tool)) => next.tool = Some(tool.clone()),
         (Job::Machine, JobResult::Finished) => next.machine = true,
         (
@@ -162,8 +169,14 @@ fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prep
             | Job::Drain
             | Job::StopService
             | Job::StartService
+            | Job::StartEngine
+            | Job::StopEngine
             | Job::Collect,
-            JobResult::Finished | JobResult::Image(_) | JobResult::Probe(_) | JobResult::Drained(_),
+            JobResult::Finished
+            | JobResult::Image(_)
+            | JobResult::Images(_)
+            | JobResult::Probe(_)
+            | JobResult::Drained(_),
         ) => return None,
     }
     Some(next)
@@ -180,7 +193,10 @@ fn start_running(
         let message = format!("waits until {request} has pulled, hashed or probed");
         return wait_for_quiet(observed, run, deadline, message, LOOK_MS);
     }
-    let plan = llama_bench_command::freeze(blueprint, prepared);
+    let plan = match &blueprint.load {
+        Some(load) => load_plan::freeze(blueprint, load, prepared),
+        None => llama_bench_command::freeze(blueprint, prepared),
+    };
     let state = RunState::Running {
         deadline: Deadline::after(&observed.now, run.timeout_ms),
         step: 0,
@@ -242,13 +258,35 @@ fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision 
     match step {
         Step::StopService { .. } => service_step(run, position, Job::StopService, Reason::StoppingService),
         Step::StartService { .. } => service_step(run, position, Job::StartService, Reason::StartingService),
-        Step::Bench { task, .. } => bench_step(observed, run, position, task),
+        Step::StartEngine { .. } if position.ending.is_some() => {
+            // Whatever it has started by now, its own stop takes away.
+            Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
+        }
+        Step::StartEngine { .. } => service_step(run, position, Job::StartEngine, Reason::StartingEngine),
+        Step::StopEngine { .. } => service_step(run, position, Job::StopEngine, Reason::StoppingEngine),
+        Step::Bench { task, .. } | Step::Load { task, .. } => bench_step(observed, run, position, task),
     }
 }
 
 fn completed_message(plan: &Plan) -> String {
+    let cases: usize = plan.steps.iter().map(cases_of).sum();
+    if cases > 0 {
+        return format!("measured {cases} case{}", if cases == 1 { "" } else { "s" });
+    }
     let launches = plan.steps.iter().filter(|step| matches!(step, Step::Bench { .. })).count();
     format!("measured in {launches} launch{}", if launches == 1 { "" } else { "es" })
+}
+
+/// Passes over cells of a load test's matrix.
+fn cases_of(step: &Step) -> usize {
+    match step {
+        Step::Load { plan, .. } => plan.cases.len(),
+        Step::StopService { .. }
+        | Step::Bench { .. }
+        | Step::StartService { .. }
+        | Step::StartEngine { .. }
+        | Step::StopEngine { .. } => 0,
+    }
 }
 
 fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) -> Decision {
@@ -343,7 +381,7 @@ fn measuring(observed: &Observed, run: &Run, position: &Position<'_>, id: TaskId
 fn timed_out(run: &Run, position: &Position<'_>) -> Decision {
     let allowed = human_ms(position.deadline.allowed_ms);
     let ending = Ending::failed(Reason::TimedOut, format!("it ran longer than its timeout of {allowed}"))
-        .hint(Some("give it a longer spec.timeout, or fewer or smaller tests".to_owned()));
+        .hint(Some("give it a longer spec.timeout, or fewer or smaller tests or requests".to_owned()));
     let state = RunState::Running {
         deadline: position.deadline.clone(),
         step: position.step,
@@ -362,7 +400,9 @@ fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
         Some(JobStatus::Running) => return Decision::wait(Reason::DrainingOutput, "", JOB_MS),
         Some(JobStatus::Failed(refusal)) => TaskEnd::Fault(refusal.clone()),
         Some(JobStatus::Done(JobResult::Drained(end))) => end.clone(),
-        Some(JobStatus::Done(JobResult::Finished | JobResult::Image(_) | JobResult::Probe(_))) => {
+        Some(JobStatus::Done(
+            JobResult::Finished | JobResult::Image(_) | JobResult::Images(_) | JobResult::Probe(_),
+        )) => {
             return broken(run, "the drain gave another job's result");
         }
     };
@@ -386,7 +426,7 @@ fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
     }
 }
 
-/// A new attempt, from the first launch: what was stopped for the run stays stopped.
+/// A new attempt, from the first step that measures: what was stopped for the run stays stopped.
 fn again(
     observed: &Observed,
     run: &Run,
@@ -395,7 +435,7 @@ fn again(
     fault: u32,
     failure: u32,
 ) -> Decision {
-    let first = plan.steps.iter().position(|step| matches!(step, Step::Bench { .. })).unwrap_or(0);
+    let first = plan.steps.iter().position(Step::measures).unwrap_or(0);
     let state = RunState::Running {
         deadline: Deadline::after(&observed.now, run.timeout_ms),
         step: u32::try_from(first).unwrap_or(0),

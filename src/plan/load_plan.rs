@@ -1,0 +1,526 @@
+//! From a LoadTest spec and what was looked up to what is measured: targets with their addresses,
+//! engines that are started, cases. Pure; what had to be looked up comes in as [`Surroundings`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use super::docker_command::command_line;
+use super::engine_command::engine_command;
+use super::llama_bench_command::HostModel;
+use super::load_cases;
+use super::service::{Service, ServiceKind, looks_secret};
+use crate::request::llama_bench::ExecutorChoice;
+use crate::request::load_test::{Conflict, Engine, LoadTest, Prompts, Target, TargetPlace};
+use crate::run::measure_plan::{
+    CasePlan, CollectorPlan, CustomEngine, Dialect, Endpoint, KeySource, MEASURE_VERSION, MeasurePlan,
+    PLAN_FILE, PromptPlan, TargetPlan,
+};
+use crate::run::plan::{
+    Blueprint, EngineTask, ExecutorKind, LoadBlueprint, PLAN_VERSION, Plan, Prepared, Step,
+};
+use crate::run::reason::{Reason, Refusal};
+use crate::run::step::{ContainerSpec, GpuSelection, Role, Serving, TaskId, TaskSpec};
+
+/// The copy of a file of prompts, in the run's spool folder, seen from a task's.
+pub const PROMPTS_COPY: &str = "../prompts.jsonl";
+/// Between two looks at the system, in milliseconds.
+const SAMPLE_EVERY_MS: u64 = 1_000;
+
+/// What had to be looked up.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub run: Uuid,
+    pub request: String,
+    pub instance: String,
+    /// Why Docker cannot be used, or `Ok`.
+    pub docker: Result<(), String>,
+    /// The services that targets name.
+    pub services: BTreeMap<String, Result<FoundService, Refusal>>,
+    /// `[engines]` of the settings.
+    pub engines: BTreeMap<String, CustomEngine>,
+    /// Which key goes to the server at a URL, for those that have one.
+    pub keys: BTreeMap<String, KeySource>,
+    pub collectors: Vec<CollectorPlan>,
+    /// The file of prompts that the spec names.
+    pub prompts: Result<Option<PathBuf>, Refusal>,
+    /// benchlet itself.
+    pub program: String,
+    pub timeout_ms: u64,
+    pub preparing_ms: u64,
+}
+
+/// A service as it is now.
+#[derive(Debug, Clone)]
+pub struct FoundService {
+    pub service: Service,
+    /// Its own running containers.
+    pub running: Vec<String>,
+    pub model: Option<HostModel>,
+}
+
+/// The targets of a spec in a few words, for lists and for "one run a service".
+pub fn service_words(spec: &LoadTest) -> String {
+    let words: Vec<String> = spec
+        .targets
+        .iter()
+        .map(|target| match &target.place {
+            TargetPlace::Url(url) => url.clone(),
+            TargetPlace::UsualPort => usual_url(target.engine.as_ref(), None).unwrap_or_default(),
+            TargetPlace::Running { service } | TargetPlace::Managed { service } => service.clone(),
+            TargetPlace::Simulated(_) => "simulated".to_owned(),
+        })
+        .collect();
+    words.join(", ")
+}
+
+fn usual_url(engine: Option<&Engine>, custom_port: Option<u16>) -> Option<String> {
+    let port = custom_port.or_else(|| engine.and_then(Engine::default_port))?;
+    Some(format!("http://localhost:{port}"))
+}
+
+/// Resolves everything that does not need an image.
+///
+/// # Errors
+/// A refusal that says what is missing and where.
+pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refusal> {
+    let prompts = around.prompts.clone()?;
+    let mut made = Made::default();
+    for (index, target) in spec.targets.iter().enumerate() {
+        let plan = made.target(spec, target, index, around)?;
+        made.targets.push(plan);
+    }
+    unique_names(&mut made.targets);
+    let labels = labels(around);
+    let measure = MeasurePlan {
+        version: MEASURE_VERSION,
+        targets: made.targets,
+        cases: load_cases::cases(spec),
+        prompts: match &spec.prompts {
+            Prompts::Builtin => PromptPlan::Builtin,
+            Prompts::Inline(list) => PromptPlan::Inline(list.clone()),
+            Prompts::File(_) => PromptPlan::File(PROMPTS_COPY.to_owned()),
+            Prompts::Synthetic(synthetic) => PromptPlan::Synthetic {
+                distribution: synthetic.distribution,
+                shared_prefix_tokens: synthetic.shared_prefix_tokens,
+            },
+        },
+        output: spec.output.clone(),
+        stream: spec.stream,
+        warmup: spec.warmup,
+        request_timeout_ms: spec.request_timeout_ms,
+        pause_ms: spec.pause_ms,
+        cache: spec.cache,
+        samples: spec.samples,
+        seed: spec.seed,
+        // Another one in every run, and still the same after a restart of the controller.
+        salt: around.run.as_u64_pair().0 ^ around.run.as_u64_pair().1,
+        threads: spec.threads,
+        sample_every_ms: SAMPLE_EVERY_MS,
+        collectors: around.collectors.clone(),
+    };
+    let simulated = measure.targets.iter().all(|target| target.simulated);
+    let mut claims = vec!["cpu".to_owned()];
+    for claim in made.claims {
+        if !claims.contains(&claim) {
+            claims.push(claim);
+        }
+    }
+    let id = TaskId { run: around.run, attempt: 0, step: 0, role: Role::Load };
+    Ok(Blueprint {
+        version: PLAN_VERSION,
+        service: service_words(spec),
+        // Measuring itself always runs beside the controller.
+        executor: ExecutorKind::Process,
+        simulated,
+        model: made.model.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+        model_host_path: made.model.and_then(|(_, host)| host),
+        params: Vec::new(),
+        dropped: Vec::new(),
+        warnings: made.warnings,
+        launches: 1,
+        template: TaskSpec {
+            id,
+            argv: vec![around.program.clone(), "measure".to_owned()],
+            env: BTreeMap::new(),
+            container: None,
+            deadline_ms: around.timeout_ms,
+            labels,
+            inputs: BTreeMap::new(),
+        },
+        tool_candidates: Vec::new(),
+        pull_policy: spec.image_pull_policy,
+        preparing_ms: around.preparing_ms,
+        claims,
+        stop: made.stop,
+        load: Some(LoadBlueprint { measure, engines: made.engines, prompts }),
+    })
+}
+
+fn labels(around: &Surroundings) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("benchlet.instance".to_owned(), around.instance.clone()),
+        ("benchlet.request".to_owned(), around.request.clone()),
+    ])
+}
+
+/// What the targets ask for together.
+#[derive(Default)]
+struct Made {
+    targets: Vec<TargetPlan>,
+    engines: Vec<EngineTask>,
+    claims: Vec<String>,
+    stop: Vec<String>,
+    warnings: Vec<String>,
+    /// The first model file: as its server has it, and on this machine.
+    model: Option<(String, Option<PathBuf>)>,
+}
+
+impl Made {
+    fn target(
+        &mut self,
+        spec: &LoadTest,
+        target: &Target,
+        index: usize,
+        around: &Surroundings,
+    ) -> Result<TargetPlan, Refusal> {
+        let own_dialect = target.engine.as_ref().map(|engine| dialect(engine, around)).transpose()?;
+        let plan = |name: String, dialect: Dialect, endpoint: Endpoint, key: Option<KeySource>| TargetPlan {
+            name: target.name.clone().unwrap_or(name),
+            dialect,
+            api: target.api,
+            endpoint,
+            key,
+            simulated: false,
+            container: None,
+        };
+        let at_url = |url: String| {
+            let dialect = own_dialect.clone().unwrap_or(Dialect::OpenAi);
+            let key = around.keys.get(&url).cloned();
+            // The simulated engine, started by hand.
+            let simulated = target.engine == Some(Engine::Simulated);
+            let name = format!("{} {}", dialect.as_str(), bare(&url));
+            TargetPlan { simulated, ..plan(name, dialect, Endpoint::Url(url), key) }
+        };
+        match &target.place {
+            TargetPlace::Url(url) => Ok(at_url(url.clone())),
+            TargetPlace::UsualPort => {
+                let custom = match &own_dialect {
+                    Some(Dialect::Custom(engine)) => engine.port,
+                    Some(Dialect::LlamaCpp | Dialect::Ollama | Dialect::Vllm | Dialect::OpenAi) | None => {
+                        None
+                    }
+                };
+                usual_url(target.engine.as_ref(), custom).map(at_url).ok_or_else(|| {
+                    Refusal::new(
+                        Reason::EngineUnknown,
+                        "the target says neither where its engine is nor which it is",
+                    )
+                    .hint("give it a url, as url: http://localhost:8080")
+                })
+            }
+            TargetPlace::Simulated(simulation) => {
+                let dialect = dialect(&Engine::from_name(&simulation.dialect), around)?;
+                let told = serde_json::to_string(simulation).unwrap_or_default();
+                let words = ["sim", "serve", "--listen", "127.0.0.1:0", "--simulation", &told];
+                let argv = std::iter::once(around.program.clone()).chain(words.map(str::to_owned)).collect();
+                self.engines.push(self.engine(spec, index, None, ExecutorKind::Process, argv, None, around));
+                // Its folder is known when the plan is frozen.
+                let endpoint = Endpoint::Started { folder: String::new() };
+                let name = "simulated".to_owned();
+                Ok(TargetPlan { simulated: true, ..plan(name, dialect, endpoint, None) })
+            }
+            TargetPlace::Running { service } => {
+                let found = found(around, service)?;
+                let dialect = own_dialect.map_or_else(|| of_service(&found.service), Ok)?;
+                self.uses(found);
+                let (url, key) = running_url(&found.service)?;
+                let mut plan = plan(service.clone(), dialect, Endpoint::Url(url), key);
+                plan.container = found.running.first().cloned();
+                plan.simulated = found.service.kind == ServiceKind::Simulated;
+                Ok(plan)
+            }
+            TargetPlace::Managed { service } => {
+                let found = found(around, service)?;
+                let dialect = own_dialect.map_or_else(|| of_service(&found.service), Ok)?;
+                self.uses(found);
+                if !found.running.is_empty() {
+                    match spec.conflict {
+                        Conflict::UseRunning => {
+                            self.warnings.push(format!("the service {service} runs already and is measured as it runs (spec.conflict: UseRunning)"));
+                            let (url, key) = running_url(&found.service)?;
+                            let mut plan = plan(service.clone(), dialect, Endpoint::Url(url), key);
+                            plan.container = found.running.first().cloned();
+                            return Ok(plan);
+                        }
+                        Conflict::Share => self.warnings.push(format!("the service {service} runs already; a second one beside it shares its devices (spec.conflict: Share)")),
+                        Conflict::Stop => self.stop.extend(found.running.iter().cloned()),
+                        Conflict::Fail => {
+                            let message = format!("the service {service} is running, and lifecycle: Managed would start a second one");
+                            return Err(Refusal::new(Reason::ServiceRunning, message)
+                                .hint("stop it, or set spec.conflict to Stop, Share or UseRunning"));
+                        }
+                    }
+                }
+                let engine = self.managed(spec, target, index, found, around)?;
+                self.engines.push(engine);
+                // Its folder is known when the plan is frozen.
+                let endpoint = Endpoint::Started { folder: String::new() };
+                Ok(plan(service.clone(), dialect, endpoint, None))
+            }
+        }
+    }
+
+    /// Its devices are the run's for as long as it measures.
+    fn uses(&mut self, found: &FoundService) {
+        self.claims.extend(gpu_claims(&found.service.container));
+        if self.model.is_none()
+            && let super::service::ModelReference::File(path) = &found.service.model
+        {
+            self.model = Some((path.clone(), found.model.as_ref().map(|model| model.path.clone())));
+        }
+    }
+
+    fn managed(
+        &self,
+        spec: &LoadTest,
+        target: &Target,
+        index: usize,
+        found: &FoundService,
+        around: &Surroundings,
+    ) -> Result<EngineTask, Refusal> {
+        let service = &found.service;
+        let no_executor = |message: String, hint: &str| Refusal::new(Reason::NoExecutor, message).hint(hint);
+        if service.container.image.is_empty() {
+            return Err(no_executor(
+                format!("the service {} names no image, so no container can be started for it", service.name),
+                "start it yourself and measure it by its url",
+            ));
+        }
+        match (spec.executor, &around.docker) {
+            (ExecutorChoice::Process, _) => {
+                return Err(no_executor(
+                    format!("the service {} is a container, and spec.executor is process", service.name),
+                    "set spec.executor to auto, or start it yourself and measure it by its url",
+                ));
+            }
+            (ExecutorChoice::Auto | ExecutorChoice::Docker, Err(reason)) => {
+                return Err(no_executor(
+                    format!(
+                        "the service {} cannot be started, because Docker cannot be used: {reason}",
+                        service.name
+                    ),
+                    "start the daemon, or measure a server that runs by its url",
+                ));
+            }
+            (ExecutorChoice::Auto | ExecutorChoice::Docker, Ok(())) => {}
+        }
+        let command = engine_command(service, target.preset, &target.params)?;
+        let serving = Serving { port: command.port, image_entrypoint: command.image_entrypoint };
+        let container = ContainerSpec { serving: Some(serving), ..service.container.clone() };
+        Ok(self.engine(
+            spec,
+            index,
+            Some(service),
+            ExecutorKind::Docker,
+            command.argv,
+            Some(container),
+            around,
+        ))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place makes every engine's task")]
+    fn engine(
+        &self,
+        spec: &LoadTest,
+        target: usize,
+        service: Option<&Service>,
+        executor: ExecutorKind,
+        argv: Vec<String>,
+        container: Option<ContainerSpec>,
+        around: &Surroundings,
+    ) -> EngineTask {
+        let mut env = service.map(|service| service.env.clone()).unwrap_or_default();
+        let secrets = service.map(|service| service.secrets.clone()).unwrap_or_default();
+        env.retain(|name, value| !looks_secret(name) && !secrets.contains(value));
+        EngineTask {
+            target,
+            service: service.map(|service| service.name.clone()),
+            executor,
+            task: TaskSpec {
+                // Its step is known when the plan is frozen.
+                id: TaskId { run: around.run, attempt: 0, step: 0, role: Role::Engine },
+                argv,
+                env,
+                container,
+                deadline_ms: around.timeout_ms.saturating_add(spec.engine_start_timeout_ms),
+                labels: labels(around),
+                inputs: BTreeMap::new(),
+            },
+            start_ms: spec.engine_start_timeout_ms,
+        }
+    }
+}
+
+fn found<'a>(around: &'a Surroundings, service: &str) -> Result<&'a FoundService, Refusal> {
+    match around.services.get(service) {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(refusal)) => Err(refusal.clone()),
+        None => Err(Refusal::new(Reason::ServiceUnknown, format!("the service {service} was not looked up"))),
+    }
+}
+
+fn dialect(engine: &Engine, around: &Surroundings) -> Result<Dialect, Refusal> {
+    Ok(match engine {
+        Engine::LlamaCpp => Dialect::LlamaCpp,
+        Engine::Ollama => Dialect::Ollama,
+        Engine::Vllm => Dialect::Vllm,
+        Engine::OpenAi | Engine::Simulated => Dialect::OpenAi,
+        Engine::Custom(name) => match around.engines.get(name) {
+            Some(custom) => Dialect::Custom(Box::new(CustomEngine { name: name.clone(), ..custom.clone() })),
+            None => {
+                let known: Vec<&str> =
+                    Engine::NAMES.into_iter().chain(around.engines.keys().map(String::as_str)).collect();
+                let hint = crate::request::diagnostic::did_you_mean(name, known.iter().copied())
+                    .unwrap_or_else(|| {
+                        format!(
+                            "one of {}, or describe it as [engines.{name}] in the settings",
+                            known.join(", ")
+                        )
+                    });
+                let message = format!(
+                    "there is no engine {name}: it is none of benchlet's own, and the settings describe none"
+                );
+                return Err(Refusal::new(Reason::EngineUnknown, message).hint(hint));
+            }
+        },
+    })
+}
+
+fn of_service(service: &Service) -> Result<Dialect, Refusal> {
+    match service.kind {
+        ServiceKind::LlamaCpp => Ok(Dialect::LlamaCpp),
+        ServiceKind::Vllm => Ok(Dialect::Vllm),
+        ServiceKind::Ollama => Ok(Dialect::Ollama),
+        ServiceKind::Simulated => Ok(Dialect::OpenAi),
+        ServiceKind::Other => Err(Refusal::new(
+            Reason::EngineUnknown,
+            format!("it is not known which engine serves in {}", service.name),
+        )
+        .hint("name it in the target: engine: openai")),
+    }
+}
+
+/// Where a service that runs is reached from this machine, and its key where its command has one.
+fn running_url(service: &Service) -> Result<(String, Option<KeySource>), Refusal> {
+    let container = match service.kind {
+        ServiceKind::LlamaCpp | ServiceKind::Vllm => {
+            let flag = service.flags.iter().rfind(|flag| flag.name == "--port");
+            flag.and_then(|flag| flag.value.as_ref()?.parse::<u16>().ok())
+        }
+        ServiceKind::Ollama | ServiceKind::Simulated | ServiceKind::Other => None,
+    };
+    let published = |port: Option<u16>| {
+        service.ports.iter().find(|known| port.is_none_or(|port| known.container == port))
+    };
+    let Some(port) = published(container).or_else(|| published(None)) else {
+        let message = format!("the service {} publishes no port on this machine", service.name);
+        return Err(Refusal::new(Reason::ServiceUnusable, message)
+            .hint("give it `ports` in the compose file, or set lifecycle: Managed, or name a url"));
+    };
+    let key = (!service.secrets.is_empty()).then(|| KeySource::Service(service.name.clone()));
+    Ok((format!("http://localhost:{}", port.host), key))
+}
+
+/// GPUs of a container as claims.
+fn gpu_claims(container: &ContainerSpec) -> Vec<String> {
+    match container.gpus.as_ref().map(|gpus| &gpus.which) {
+        None => Vec::new(),
+        Some(GpuSelection::All) => vec!["gpu:all".to_owned()],
+        Some(GpuSelection::Count(count)) => (0..*count).map(|index| format!("gpu:{index}")).collect(),
+        Some(GpuSelection::Ids(ids)) => ids.iter().map(|id| format!("gpu:{id}")).collect(),
+    }
+}
+
+fn bare(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
+/// Results tell targets apart by their names.
+fn unique_names(targets: &mut [TargetPlan]) {
+    for at in 1..targets.len() {
+        let taken = |name: &str, before: &[TargetPlan]| before.iter().any(|target| target.name == name);
+        let (before, rest) = targets.split_at_mut(at);
+        let base = rest[0].name.clone();
+        let mut number = 2;
+        while taken(&rest[0].name, before) {
+            rest[0].name = format!("{base} #{number}");
+            number += 1;
+        }
+    }
+}
+
+/// Freezes the steps: servers that run are measured together, an engine that is started for the run
+/// alone, so that two of them never share a device.
+pub fn freeze(blueprint: &Blueprint, load: &LoadBlueprint, prepared: &Prepared) -> Plan {
+    let mut steps = Vec::new();
+    if !blueprint.stop.is_empty() {
+        steps.push(Step::StopService { containers: blueprint.stop.clone() });
+    }
+    let managed = |target: usize| load.engines.iter().any(|engine| engine.target == target);
+    let together: Vec<usize> = (0..load.measure.targets.len()).filter(|target| !managed(*target)).collect();
+    if !together.is_empty() {
+        steps.push(load_step(blueprint, load, &together, None));
+    }
+    let mut commands = Vec::new();
+    let mut images = prepared.images.iter();
+    for engine in &load.engines {
+        let step = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let mut engine = engine.clone();
+        engine.task.id.step = step;
+        commands.push(command_line(&engine.task, None));
+        // The id, because a tag can move meanwhile.
+        if let (Some(container), Some(image)) = (
+            &mut engine.task.container,
+            (engine.executor == ExecutorKind::Docker).then(|| images.next()).flatten(),
+        ) {
+            container.image.clone_from(&image.id);
+        }
+        let (target, folder) = (engine.target, engine.task.id.folder_of_any_attempt());
+        steps.push(Step::StartEngine { engine: Box::new(engine) });
+        steps.push(load_step(blueprint, load, &[target], Some(&folder)));
+        steps.push(Step::StopEngine { step });
+    }
+    if !blueprint.stop.is_empty() {
+        steps.push(Step::StartService { containers: blueprint.stop.clone() });
+    }
+    Plan { version: PLAN_VERSION, steps, command: commands.join("\n"), warnings: Vec::new() }
+}
+
+fn load_step(blueprint: &Blueprint, load: &LoadBlueprint, targets: &[usize], engine: Option<&str>) -> Step {
+    let of_targets: Vec<TargetPlan> = targets
+        .iter()
+        .filter_map(|target| load.measure.targets.get(*target))
+        .map(|target| match engine {
+            Some(folder) => {
+                TargetPlan { endpoint: Endpoint::Started { folder: folder.to_owned() }, ..target.clone() }
+            }
+            None => target.clone(),
+        })
+        .collect();
+    let cases: Vec<CasePlan> = load
+        .measure
+        .cases
+        .iter()
+        .filter_map(|case| {
+            let target = targets.iter().position(|target| *target == case.target)?;
+            Some(CasePlan { target, ..case.clone() })
+        })
+        .collect();
+    let plan = MeasurePlan { targets: of_targets, cases, ..load.measure.clone() };
+    let mut task = blueprint.template.clone();
+    let text = serde_json::to_string(&plan).unwrap_or_default();
+    task.inputs.insert(PLAN_FILE.to_owned(), text);
+    Step::Load { task: Box::new(task), plan: Box::new(plan) }
+}
