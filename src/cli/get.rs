@@ -272,6 +272,7 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
 fn service(request: &RequestSummary) -> Option<String> {
     match &request.spec {
         Spec::LlamaBench(spec) => Some(spec.service.clone()),
+        Spec::LoadTest(_) => None,
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {

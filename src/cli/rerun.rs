@@ -42,6 +42,9 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
     })?;
     match &record.spec {
         Spec::LlamaBench(_) => {}
+        Spec::LoadTest(_) => {
+            return Err(CliError::usage(format!("{name} is a LoadTest, which cannot be carried out yet")));
+        }
         Spec::Apply(_) if verb.set.is_empty() && !verb.wait => {}
         Spec::Apply(_) => {
             return Err(CliError::usage(format!("{name} is an Apply, which makes no run"))

@@ -36,6 +36,8 @@ pub fn next_action(observed: &Observed) -> Decision {
         }
         return match &run.spec {
             Spec::LlamaBench(spec) => llama_bench::advance(observed, run, spec),
+            // Nothing creates one yet.
+            Spec::LoadTest(_) => llama_bench::not_runnable(run),
             // An apply has no run; one that stands here came from a store that is not ours.
             Spec::Apply(_) => llama_bench::not_runnable(run),
         };

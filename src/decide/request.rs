@@ -151,8 +151,9 @@ fn edited(record: &Record, run: &Run) -> Option<Decision> {
 fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
     match (of_run, of_file) {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
+        (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
         (Spec::Apply(_), Spec::Apply(_)) => true,
-        (Spec::LlamaBench(_), Spec::Apply(_)) | (Spec::Apply(_), Spec::LlamaBench(_)) => false,
+        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_), _) => false,
     }
 }
 
@@ -250,6 +251,7 @@ pub fn next_run(observed: &Observed) -> Decision {
             };
             Decision::act(Action::CreateRun(Box::new(run)), reason)
         }
+        Spec::LoadTest(_) => Decision::idle(Reason::Invalid, "load tests cannot be carried out yet"),
         Spec::Apply(spec) => apply::from_request(observed, record, spec, token, reason),
     }
 }
@@ -302,6 +304,7 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
     }
     Some(match &record.spec {
         Spec::LlamaBench(spec) => rerun(observed, record, spec, command, set),
+        Spec::LoadTest(_) => answer("load tests cannot be carried out yet", Reason::Invalid),
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
     })
 }

@@ -7,11 +7,13 @@ use super::control::{self, Control};
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::fields::{Fields, Problems};
 use super::llama_bench::{self, LlamaBench};
+use super::load_test::LoadTest;
+use super::load_test_decode;
 use super::tree::Node;
 use super::{hash, schema};
 
 /// A request that can be carried out as far as its text can tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidRequest {
     pub name: String,
     pub spec_hash: String,
@@ -22,9 +24,10 @@ pub struct ValidRequest {
 }
 
 /// What is asked for, by kind. Frozen into every run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Spec {
     LlamaBench(LlamaBench),
+    LoadTest(Box<LoadTest>),
     Apply(Apply),
 }
 
@@ -32,6 +35,7 @@ impl Spec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::LlamaBench(_) => "LlamaBench",
+            Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
         }
     }
@@ -82,6 +86,7 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
     let control = control::decode(&fields, kind);
     let spec = match kind {
         "LlamaBench" => Spec::LlamaBench(llama_bench::decode(&fields)?),
+        "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -118,7 +123,7 @@ fn decode_kind(document: &Fields<'_>) -> Option<&'static str> {
         document.problems.error_with_hint(
             node,
             format!("kind {text} is not supported by this version of benchlet"),
-            format!("it carries out {}", schema::KINDS.join(" and ")),
+            format!("it carries out {}", schema::KINDS.join(", ")),
         );
     } else {
         let hint = did_you_mean(&text, schema::KINDS.iter().copied())
@@ -156,6 +161,10 @@ fn decode_name(root: &Node, document: &Fields<'_>, index: usize, stem: &str) -> 
     }
     Some(name)
 }
+
+#[cfg(test)]
+#[path = "load_test_tests.rs"]
+mod load_test_tests;
 
 #[cfg(test)]
 mod tests {
@@ -232,11 +241,11 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_later_version_is_refused_and_not_ignored() {
-        let found = messages(check("apiVersion: benchlet/v1\nkind: LoadTest\nspec: {}\n"));
+        let found = messages(check("apiVersion: benchlet/v1\nkind: Conversation\nspec: {}\n"));
         assert_eq!(
             found,
             [
-                "2:7: kind LoadTest is not supported by this version of benchlet (it carries out LlamaBench and Apply)"
+                "2:7: kind Conversation is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Apply)"
             ]
         );
     }
