@@ -1,9 +1,16 @@
 //! Settings: flag over environment over file over default. Owns their names, defaults and the
 //! search for the file; knows nothing of what they are used for.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use crate::run::measure_plan::{CollectorPlan, CustomEngine};
+
+mod servers;
+
+pub use servers::Key;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -14,7 +21,7 @@ pub enum SettingsError {
 }
 
 /// Everything that can be set, resolved. Relative paths are relative to the working directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The watched root.
     pub requests: PathBuf,
@@ -33,6 +40,14 @@ pub struct Settings {
     pub llama_bench: Option<PathBuf>,
     /// Longest time to pull, hash and probe before a run, in seconds.
     pub preparing_timeout_seconds: u64,
+    /// Directories beside the root from which requests may have files read.
+    pub read_dirs: Vec<PathBuf>,
+    /// Servers that speak JSON in a way of their own, by the name that requests use.
+    pub engines: BTreeMap<String, CustomEngine>,
+    /// API keys by name: where they are and where they may go. [`Settings::key_for`] picks one.
+    pub keys: BTreeMap<String, Key>,
+    /// Prometheus endpoints whose metrics join the series of a load test, by name.
+    pub collectors: BTreeMap<String, CollectorPlan>,
     pub api: Api,
     /// The file that was read, for people.
     pub file: Option<PathBuf>,
@@ -69,6 +84,13 @@ struct File {
     relist_seconds: Option<u64>,
     llama_bench: Option<PathBuf>,
     preparing_timeout_seconds: Option<u64>,
+    read_dirs: Option<Vec<PathBuf>>,
+    #[serde(default)]
+    engines: BTreeMap<String, servers::FileEngine>,
+    #[serde(default)]
+    keys: BTreeMap<String, servers::FileKey>,
+    #[serde(default)]
+    collectors: BTreeMap<String, servers::FileCollector>,
     #[serde(default)]
     api: FileApi,
 }
@@ -112,6 +134,10 @@ pub fn load(
             None => file.unwrap_or_else(|| default.iter().map(PathBuf::from).collect()),
         }
     };
+    let invalid = |message: String| SettingsError::Parse { path: found.clone().unwrap_or_default(), message };
+    let engines = servers::engines(file.engines).map_err(invalid)?;
+    let keys = servers::keys(file.keys).map_err(invalid)?;
+    let collectors = servers::collectors(file.collectors).map_err(invalid)?;
     let home = environment("HOME").unwrap_or_else(|| "/root".to_owned());
     let status_dir = overrides
         .status_dir
@@ -135,6 +161,10 @@ pub fn load(
         llama_bench: env("LLAMA_BENCH").map(PathBuf::from).or(file.llama_bench),
         preparing_timeout_seconds: number("PREPARING_TIMEOUT_SECONDS", file.preparing_timeout_seconds, 3600)
             .max(1),
+        read_dirs: paths(&[], "READ_DIRS", file.read_dirs, &[]),
+        engines,
+        keys,
+        collectors,
         api: Api {
             enabled: file.api.enabled.unwrap_or(true),
             listen: overrides
@@ -187,5 +217,38 @@ mod tests {
         std::fs::write(&config, "request = \"x\"\n").unwrap();
         let error = load(&Overrides { config: Some(config), ..Overrides::default() }, |_| None).unwrap_err();
         assert!(error.to_string().contains("unknown field `request`"), "{error}");
+    }
+
+    /// Every example of the settings file, as somebody has it who takes the hashes away.
+    #[test]
+    fn the_examples_of_the_settings_file_can_be_used_as_they_stand() {
+        let text = include_str!("../config/benchlet.toml");
+        let mut inside = false;
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| {
+                let bare = line.strip_prefix("# ").unwrap_or(line);
+                inside = (inside || bare.starts_with('[')) && line.starts_with('#');
+                if inside { bare } else { line }
+            })
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("b.toml");
+        std::fs::write(&config, lines.join("\n")).unwrap();
+        let settings = load(&Overrides { config: Some(config), ..Overrides::default() }, |_| None).unwrap();
+        assert!(!settings.engines.is_empty() && !settings.keys.is_empty() && !settings.collectors.is_empty());
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set_for_load_tests() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("b.toml");
+        std::fs::write(&config, "").unwrap();
+        let settings = load(&Overrides { config: Some(config), ..Overrides::default() }, |name| {
+            (name == "BENCHLET_READ_DIRS").then(|| "a,b".to_owned())
+        })
+        .unwrap();
+        assert!(settings.engines.is_empty() && settings.keys.is_empty() && settings.collectors.is_empty());
+        assert_eq!(settings.read_dirs, [Path::new("a"), Path::new("b")]);
     }
 }

@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::{self, phase_cell, rate_cell};
 use super::{request_json, run_selection, state_dir};
+use crate::plan::load_plan;
 use crate::request::apply::ApplySource;
 use crate::request::valid::Spec;
 use crate::settings::Settings;
@@ -272,6 +273,7 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
 fn service(request: &RequestSummary) -> Option<String> {
     match &request.spec {
         Spec::LlamaBench(spec) => Some(spec.service.clone()),
+        Spec::LoadTest(spec) => Some(load_plan::service_words(spec)),
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {

@@ -8,35 +8,47 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Places;
 use crate::collect::engine_metrics::engine_values;
 use crate::collect::prometheus::collector_values;
 use crate::collect::sampler::{Sampler, SamplerTargets};
 use crate::load::measure::{Reached, StopMeasuring, measure};
 use crate::load::{Look, Looked};
 use crate::run::measure_plan::Dialect;
+use crate::service::catalogue::Catalogue;
 
 /// Makes the load that a frozen plan describes.
 #[derive(Debug, clap::Args)]
 pub struct Measure {
     /// The task's folder, with its plan; records and series go there
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "BENCHLET_TASK_FOLDER")]
     pub folder: PathBuf,
 }
 
 /// 0 once everything was measured or it was asked to stop, 1 with the reason in a file and on stderr.
-pub fn run(verb: &Measure) -> ExitCode {
+pub fn run(verb: &Measure, places: &Places) -> ExitCode {
     let stop = StopMeasuring::default();
     if let Err(error) = stop_on_signal(stop.clone()) {
         tracing::error!(%error, "signals cannot be heard");
         return ExitCode::FAILURE;
     }
-    match measure(&verb.folder, &stop, look) {
+    match measure(&verb.folder, &stop, |service| service_key(places, service), look) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             tracing::error!("{}: {}", refusal.reason, refusal.message);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The key that a service has in its own command or environment, from the files as they are now.
+fn service_key(places: &Places, name: &str) -> Result<String, String> {
+    let settings = places.settings().map_err(|error| error.to_string())?;
+    let catalogue = Catalogue::load(&settings.compose, &settings.services, &super::environment());
+    let service = catalogue.find(name).map_err(|error| error.to_string())?;
+    // Sorted longest first; several keys with commas between them stand before each one.
+    let key = service.secrets.iter().find(|secret| !secret.contains(','));
+    key.cloned().ok_or_else(|| format!("the service {name} has no key any more"))
 }
 
 /// SIGTERM and SIGINT end the load; what is in flight is recorded as cancelled.

@@ -179,7 +179,7 @@ pub fn main() -> ExitCode {
         return sim::run(sim);
     }
     if let Command::Measure(measure) = &cli.command {
-        return measure::run(measure);
+        return measure::run(measure, &cli.places);
     }
     let mut console = Console::of_process();
     let ended = dispatch(&cli, &mut console).and_then(|()| console.flush());

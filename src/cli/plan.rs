@@ -49,8 +49,15 @@ const SHOWN: usize = 50;
 pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let request = read(&verb.file, verb.name.as_deref())?;
     let Spec::LlamaBench(spec) = &request.spec else {
-        return Err(CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
-            .hint("`dryRun: true` in its spec puts the difference into its status"));
+        return Err(match request.spec {
+            Spec::LlamaBench(_) | Spec::Apply(_) => {
+                CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
+                    .hint("`dryRun: true` in its spec puts the difference into its status")
+            }
+            Spec::LoadTest(_) => {
+                CliError::usage(format!("{} is a LoadTest, which cannot be carried out yet", request.name))
+            }
+        });
     };
     let service = service(&spec.service, settings)?;
     let store = state_dir::open_if_there(settings)?;

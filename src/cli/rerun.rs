@@ -24,8 +24,8 @@ pub struct Rerun {
     /// A request's name, or the id of one of its runs
     #[arg(value_name = "NAME|RUN")]
     pub name: String,
-    /// A flag of llama-bench for this run alone, in place of the request's own; may be repeated
-    #[arg(long, value_name = "FLAG=VALUE", value_parser = set_flag::parse, allow_hyphen_values = true)]
+    /// A flag of llama-bench, or a field of a load test (concurrency=1,5), for this run alone; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = set_flag::parse, allow_hyphen_values = true)]
     pub set: Vec<Param>,
     /// Wait until the run has ended
     #[arg(long)]
@@ -41,7 +41,10 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
             .hint("bring the file back")
     })?;
     match &record.spec {
-        Spec::LlamaBench(_) => {}
+        Spec::LlamaBench(_) | Spec::LoadTest(_) => {
+            let settable = record.spec.clone().set(&verb.set, record.control.timeout_ms);
+            settable.map_err(|reason| CliError::usage(format!("{name} cannot be set so: {reason}")))?;
+        }
         Spec::Apply(_) if verb.set.is_empty() && !verb.wait => {}
         Spec::Apply(_) => {
             return Err(CliError::usage(format!("{name} is an Apply, which makes no run"))

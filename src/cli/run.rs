@@ -44,8 +44,9 @@ pub struct Run {
     /// Leave alone what was measured before and has not changed
     #[arg(long)]
     pub if_changed: bool,
-    /// Set a flag of llama-bench for this run alone, as -b=4096; may be given several times
-    #[arg(long, value_name = "FLAG=VALUE", allow_hyphen_values = true, value_parser = super::set_flag::parse)]
+    /// Set a flag of llama-bench (-b=4096) or a field of a load test (concurrency=1,5) for this run alone; may
+    /// be given several times
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true, value_parser = super::set_flag::parse)]
     pub set: Vec<Param>,
     /// How the results are printed
     #[arg(short, long, value_enum)]
@@ -57,6 +58,7 @@ pub struct Run {
 pub fn run(verb: &Run, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let given = gather(verb, settings)?;
     problems(&given, console)?;
+    settable(&given, &verb.set)?;
     let runtime = serve::runtime()?;
     let ended = match state_dir::controller(settings) {
         Some(holder) => runtime.block_on(ask_controller(verb, settings, &given, &holder, console))?,
@@ -205,6 +207,21 @@ fn problems(given: &Given, console: &mut Console) -> Result<(), CliError> {
     let message =
         format!("{count} problem{} in the requests; nothing was run", if count == 1 { "" } else { "s" });
     Err(CliError::usage(message).hint("`benchlet validate` shows them in their lines"))
+}
+
+/// Whether every request has what is to be set; nothing runs otherwise.
+fn settable(given: &Given, set: &[Param]) -> Result<(), CliError> {
+    for file in given.files.iter().filter(|_| !set.is_empty()) {
+        let Content::Documents(stream) = &file.content else { continue };
+        for document in &stream.documents {
+            let Ok(root) = &document.root else { continue };
+            let Ok(request) = valid::validate(root, document.index, &stem(file)) else { continue };
+            let mut spec = request.spec.clone();
+            spec.set(set, request.control.timeout_ms)
+                .map_err(|reason| CliError::usage(format!("{}: {reason}", request.name)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Is the controller for these files alone, until all of their runs have ended.

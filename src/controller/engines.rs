@@ -37,10 +37,8 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
     let Some((engine, id)) = current(&row) else {
         return Err(Refusal::new(Reason::InternalError, "the step starts no engine"));
     };
-    let executor = context
-        .executor(engine.executor)
-        .await
-        .map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
+    let executor =
+        context.executor(engine.executor).await.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
     for attempt in 0..row.attempt {
         // One of an attempt that was lost holds the devices.
         take_away(context, executor.as_ref(), &TaskId { attempt, ..id.clone() }).await;
@@ -51,9 +49,8 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
     handle.note(format!("starting {name}"));
     launch(context, executor.as_ref(), &engine, &id, &spool).await?;
     let end = Instant::now() + Duration::from_millis(engine.start_ms);
-    let mut last = "it has not answered yet".to_owned();
     loop {
-        match executor.observe(&id, &spool).await {
+        let last = match executor.observe(&id, &spool).await {
             TaskState::Running => match healthy(context, &blueprint, &engine, &id, &spool).await {
                 Ok(address) => {
                     let bytes = serde_json::to_vec(&address).map_err(|error| internal(&error.to_string()))?;
@@ -61,18 +58,21 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
                         .map_err(|error| internal(&error.to_string()))?;
                     return Ok(JobResult::Finished);
                 }
-                Err(words) => last = words,
+                Err(words) => words,
             },
-            TaskState::Unknown { reason } => last = reason,
+            TaskState::Unknown { reason } => reason,
             state @ (TaskState::Absent | TaskState::Created { .. } | TaskState::Exited(_)) => {
                 return Err(gone(executor.as_ref(), &name, &state, &id, &spool).await);
             }
-        }
+        };
         if Instant::now() >= end {
             let allowed = crate::run::clock::human_ms(engine.start_ms);
             let message = format!("{name} was not ready within {allowed}: {last}");
-            return Err(Refusal::new(Reason::EngineFailed, with_tail(message, &tail(executor.as_ref(), &id, &spool).await))
-                .hint("give it a longer spec.engineStartTimeout, or look at its words with `benchlet logs`"));
+            return Err(Refusal::new(
+                Reason::EngineFailed,
+                with_tail(message, &tail(executor.as_ref(), &id, &spool).await),
+            )
+            .hint("give it a longer spec.engineStartTimeout, or look at its words with `benchlet logs`"));
         }
         handle.note(format!("waiting for {name}: {last}"));
         tokio::time::sleep(LOOK).await;
@@ -227,8 +227,9 @@ async fn gone(executor: &dyn Executor, name: &str, state: &TaskState, id: &TaskI
         | TaskState::Running
         | TaskState::Unknown { .. } => "it is gone".to_owned(),
     };
-    Refusal::new(Reason::EngineFailed, with_tail(format!("{name} did not become ready: {how}"), &tail))
-        .hint("its words are in `benchlet logs`; start the service itself to see whether it has the same trouble")
+    Refusal::new(Reason::EngineFailed, with_tail(format!("{name} did not become ready: {how}"), &tail)).hint(
+        "its words are in `benchlet logs`; start the service itself to see whether it has the same trouble",
+    )
 }
 
 /// The last lines of its output.

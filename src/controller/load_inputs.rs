@@ -38,7 +38,8 @@ pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Resul
     let shown = path.display();
     let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
     if size > MOST_PROMPTS {
-        let message = format!("{shown} has {} MiB; at most {} MiB of prompts are read", size >> 20, MOST_PROMPTS >> 20);
+        let message =
+            format!("{shown} has {} MiB; at most {} MiB of prompts are read", size >> 20, MOST_PROMPTS >> 20);
         return Err(unusable(message));
     }
     let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("{shown}: {error}")))?;
@@ -48,5 +49,6 @@ pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Resul
     })?;
     let folder = context.spool_root().join(run.to_string());
     private_dir::create(&folder).map_err(|error| unusable(format!("{}: {error}", folder.display())))?;
-    atomic_write::replace(&folder.join(COPY), text.as_bytes(), 0o600).map_err(|error| unusable(error.to_string()))
+    atomic_write::replace(&folder.join(COPY), text.as_bytes(), 0o600)
+        .map_err(|error| unusable(error.to_string()))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::measure::{launch_tasks, read, store_refusal};
+use super::measure::{launch_tasks, read};
 use crate::decide::observed::TaskEnd;
 use crate::executor::{STDERR, STDOUT};
 use crate::request::load_test::{CachePolicy, LoadTest};
@@ -73,7 +73,12 @@ struct Measured {
 ///
 /// # Errors
 /// Nothing that was measured.
-pub fn results(context: &Context, row: &RunRow, spec: &LoadTest, blueprint: &Blueprint) -> Result<Results, Refusal> {
+pub fn results(
+    context: &Context,
+    row: &RunRow,
+    spec: &LoadTest,
+    blueprint: &Blueprint,
+) -> Result<Results, Refusal> {
     let mut steps = Vec::new();
     let mut tail = None;
     for id in launch_tasks(row) {
@@ -88,7 +93,8 @@ pub fn results(context: &Context, row: &RunRow, spec: &LoadTest, blueprint: &Blu
             tail = Some(super::measure::last_lines(&stderr, &read(&spool.join(STDOUT))));
         }
         let series = read(&spool.join(SERIES_FILE));
-        let samples = series.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let samples =
+            series.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
         steps.push(Measured {
             plan: plan.as_ref().clone(),
             records: read_records(&read(&spool.join(RECORDS_FILE))),
@@ -122,7 +128,8 @@ fn case(number: u32, step: &Measured, spec: &LoadTest, blueprint: &Blueprint) ->
         target = plan.target;
         let found = step.records.passes.get(&index);
         began |= found.is_some();
-        let (started, ended) = (found.and_then(|pass| pass.started.as_ref()), found.and_then(|pass| pass.ended.as_ref()));
+        let (started, ended) =
+            (found.and_then(|pass| pass.started.as_ref()), found.and_then(|pass| pass.ended.as_ref()));
         let span = started.map(|started| (started.unix_ms, ended.map_or(i64::MAX, |ended| ended.unix_ms)));
         let series = span.map(|(from, to)| series::summarise(&step.series, from, to)).unwrap_or_default();
         passes.push(Pass {
@@ -265,9 +272,4 @@ pub fn nothing_succeeded(results: &Results) -> Option<Refusal> {
         "the records say why: `benchlet describe` shows the first errors"
     };
     Some(Refusal::new(Reason::NoSuccess, message).hint(hint))
-}
-
-/// For refusals of the store while results are kept.
-pub fn kept(error: crate::store::StoreError) -> Refusal {
-    store_refusal(error)
 }

@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::crash;
+use super::load_results;
 use super::prepare::AGAIN;
 use crate::decide::observed::{JobResult, TaskEnd};
 use crate::executor::{ExecutorError, STDERR, STDOUT};
 use crate::files::atomic_write;
+use crate::request::valid::Spec;
 use crate::run::case::{self, Case};
 use crate::run::llama_bench_row::{self, Row};
 use crate::run::outcome::{self, Outcome, OutcomeContext, StoppedBy};
@@ -128,6 +130,10 @@ async fn judge(
         tokio::time::sleep(AGAIN).await;
     };
     let exit = exit_of(&state, spool);
+    if blueprint.load.is_some() {
+        let restarted = crate::decide::retries_left(row.faults);
+        return Ok(load_results::end_of(&exit, spool, restarted, row.timeout_ms));
+    }
     let (stdout, stderr) = (read(&spool.join(STDOUT)), read(&spool.join(STDERR)));
     let rows = llama_bench_row::parse_rows(&stdout).rows.len();
     let ending = match &row.state {
@@ -256,14 +262,24 @@ pub fn read(path: &Path) -> Vec<u8> {
 /// Turns the spool into cases and figures. Rows of a run that died count as far as they go.
 pub async fn collect(context: &Context, run: Uuid) -> JobOutcome {
     let (row, blueprint) = load(context, run)?;
-    let spool_of = |id: &TaskId| context.spool(id);
-    let results = results(&row, &blueprint, spool_of)?;
+    let (results, refusal) = match &row.spec {
+        Spec::LoadTest(spec) => {
+            let results = load_results::results(context, &row, spec, &blueprint)?;
+            let refusal = load_results::nothing_succeeded(&results);
+            (results, refusal)
+        }
+        Spec::LlamaBench(_) | Spec::Apply(_) => {
+            let spool_of = |id: &TaskId| context.spool(id);
+            (results(&row, &blueprint, spool_of)?, None)
+        }
+    };
+    let unix = context.now().unix_ms / 1_000;
     context
         .store
-        .write(move |connection| runs::set_results(connection, run, &results))
+        .write(move |connection| runs::set_results(connection, run, &results, unix))
         .await
         .map_err(store_refusal)?;
-    Ok(JobResult::Finished)
+    refusal.map_or(Ok(JobResult::Finished), Err)
 }
 
 fn results(
@@ -310,7 +326,7 @@ fn results(
     };
     let cases: Result<Vec<String>, Refusal> =
         (1..).zip(&cases).map(|(number, case)| case_json(number, case, blueprint)).collect();
-    Ok(Results { cases: cases?, figures, tail })
+    Ok(Results { cases: cases?, figures, load: Vec::new(), tail })
 }
 
 /// A case as status, `-o json` and the store show it: its number, its name, then its fields.

@@ -1,11 +1,14 @@
 //! Gathers everything that one pass may know. Looks; decides and changes nothing.
 
+use std::path::Path;
+
 use super::context::Context;
 use super::measure;
-use super::surroundings::{Asked, Place, find_service, look_around};
+use super::surroundings::{Asked, Place, find_service, look_around, look_around_load};
 use crate::decide::observed::{ApplyView, Document, Observed, OtherRun, OwedApply, Refusal, Run, World};
-use crate::plan::llama_bench_command;
+use crate::plan::{llama_bench_command, load_plan};
 use crate::request::llama_bench::LlamaBench;
+use crate::request::load_test::LoadTest;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
 use crate::run::plan::Blueprint;
@@ -79,13 +82,14 @@ fn other(row: &RunRow) -> OtherRun {
 async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> {
     let resolution = match (&row.state, &row.spec) {
         (RunState::Pending, Spec::LlamaBench(spec)) => Some(resolve(context, &row, spec).await?),
+        (RunState::Pending, Spec::LoadTest(spec)) => Some(resolve_load(context, &row, spec).await),
         (
             RunState::Pending
             | RunState::Preparing { .. }
             | RunState::Running { .. }
             | RunState::Collecting { .. }
             | RunState::Ended(_),
-            Spec::LlamaBench(_) | Spec::Apply(_),
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_),
         ) => None,
     };
     let task = match current_task(&row) {
@@ -126,6 +130,18 @@ pub fn current_task(row: &RunRow) -> Option<(TaskId, &Blueprint)> {
     let blueprint = row.blueprint.as_ref()?;
     let task = row.plan.as_ref()?.steps.get(*step as usize)?.task()?;
     Some((TaskId { run: row.id, attempt: row.attempt, step: *step, role: task.id.role }, blueprint))
+}
+
+async fn resolve_load(context: &Context, row: &RunRow, spec: &LoadTest) -> Result<Box<Blueprint>, Refusal> {
+    let place = Place {
+        settings: &context.settings,
+        store: Some(&context.store),
+        docker: context.docker.get().await,
+        instance: &context.instance,
+    };
+    let asked = Asked { run: row.id, request: &row.request, timeout_ms: row.timeout_ms };
+    let around = look_around_load(&place, &asked, spec, Path::new(&row.request_path)).await;
+    load_plan::resolve(spec, &around).map(Box::new)
 }
 
 async fn resolve(

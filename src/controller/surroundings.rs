@@ -1,16 +1,21 @@
 //! Looks up what resolving a LlamaBench run needs: its service, whether Docker and llama-bench are there,
 //! the model on this machine, what runs already. Decides nothing; `plan` does with it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::engine::address::Address;
 use crate::executor::{ContainerRunState, DockerExecutor};
 use crate::plan::llama_bench_command::{HostModel, Surroundings};
+use crate::plan::load_plan::{self, FoundService};
 use crate::plan::service::{ModelReference, Service, ServiceKind};
 use crate::request::flags::Param;
 use crate::request::llama_bench::{LlamaBench, ParamsFrom};
+use crate::request::load_test::{LoadTest, Prompts, TargetPlace};
+use crate::run::measure_plan::KeySource;
 use crate::run::reason::{Reason, Refusal};
 use crate::service::catalogue::Catalogue;
 use crate::settings::Settings;
@@ -125,6 +130,111 @@ pub async fn look_around(
         timeout_ms: asked.timeout_ms,
         preparing_ms: settings.preparing_timeout_seconds.saturating_mul(1000),
     })
+}
+
+/// Looks at everything that resolving a load test needs.
+pub async fn look_around_load(
+    place: &Place<'_>,
+    asked: &Asked<'_>,
+    spec: &LoadTest,
+    request_path: &Path,
+) -> load_plan::Surroundings {
+    let settings = place.settings;
+    let docker = match &place.docker {
+        Err(reason) => Err(reason.clone()),
+        Ok(link) => link.ping().await.map_err(|error| error.to_string()),
+    };
+    let mut services = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    for target in &spec.targets {
+        match &target.place {
+            TargetPlace::Running { service } | TargetPlace::Managed { service } => {
+                let found = match find_service(settings, service).await {
+                    Ok(found) => {
+                        let running = match (&place.docker, &docker) {
+                            (Ok(link), Ok(())) => running_containers(link, &found).await,
+                            (Ok(_) | Err(_), Ok(()) | Err(_)) => Vec::new(),
+                        };
+                        Ok(FoundService { running, model: host_model(&found), service: found })
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                services.insert(service.clone(), found);
+            }
+            TargetPlace::Url(url) => {
+                if let Ok(address) = Address::parse(url)
+                    && let Some(key) = settings.key_for(&address.host, address.port)
+                {
+                    keys.insert(url.clone(), absolute_key(key));
+                }
+            }
+            TargetPlace::UsualPort | TargetPlace::Simulated(_) => {}
+        }
+    }
+    load_plan::Surroundings {
+        run: asked.run,
+        request: asked.request.to_owned(),
+        instance: place.instance.to_owned(),
+        docker,
+        services,
+        engines: settings.engines.clone(),
+        keys,
+        collectors: settings.collectors.values().cloned().collect(),
+        prompts: prompts_file(settings, spec, request_path),
+        program: own_program(),
+        measurer: measurer(settings),
+        timeout_ms: asked.timeout_ms,
+        preparing_ms: settings.preparing_timeout_seconds.saturating_mul(1000),
+    }
+}
+
+/// The measuring process with where services are defined, as it looks their keys up itself.
+fn measurer(settings: &Settings) -> Vec<String> {
+    let mut words = vec![own_program(), "measure".to_owned()];
+    for (flag, paths) in [("--compose", &settings.compose), ("--services", &settings.services)] {
+        for path in paths {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            words.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
+        }
+    }
+    words
+}
+
+fn absolute_key(key: KeySource) -> KeySource {
+    match key {
+        KeySource::File(path) => {
+            let whole = std::path::absolute(&path).map(|path| path.to_string_lossy().into_owned());
+            KeySource::File(whole.unwrap_or(path))
+        }
+        KeySource::Env(_) | KeySource::Service(_) => key,
+    }
+}
+
+/// The file of prompts that a spec names: beside its request, and nowhere but beneath the root or one of
+/// the directories of `read_dirs`.
+fn prompts_file(
+    settings: &Settings,
+    spec: &LoadTest,
+    request_path: &Path,
+) -> Result<Option<PathBuf>, Refusal> {
+    let Prompts::File(named) = &spec.prompts else { return Ok(None) };
+    let root = &settings.requests;
+    let beside = root.join(request_path).parent().unwrap_or(root).join(named);
+    let tried =
+        std::iter::once(beside.clone()).chain(settings.read_dirs.iter().map(|folder| folder.join(named)));
+    let Some(found) = tried.filter_map(|path| path.canonicalize().ok()).find(|path| path.is_file()) else {
+        let message = format!("the file of prompts {named} is not there; it would be {}", beside.display());
+        return Err(Refusal::new(Reason::PromptsUnusable, message)
+            .hint("paths are relative to the request, or to a directory in read_dirs"));
+    };
+    let allowed =
+        std::iter::once(root).chain(&settings.read_dirs).filter_map(|folder| folder.canonicalize().ok());
+    if allowed.into_iter().any(|folder| found.starts_with(folder)) {
+        return Ok(Some(found));
+    }
+    let message = format!("the file of prompts {named} lies outside the watched root");
+    Err(Refusal::new(Reason::PromptsUnusable, message)
+        .hint("move it below the root, or name its directory in read_dirs of the settings"))
 }
 
 /// The service's own containers that run now. A daemon that does not answer shows none; the run's

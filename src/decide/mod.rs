@@ -35,7 +35,7 @@ pub fn next_action(observed: &Observed) -> Decision {
             return decision;
         }
         return match &run.spec {
-            Spec::LlamaBench(_) => measured_run::advance(observed, run),
+            Spec::LlamaBench(_) | Spec::LoadTest(_) => measured_run::advance(observed, run),
             // An apply has no run; one that stands here came from a store that is not ours.
             Spec::Apply(_) => measured_run::not_runnable(run),
         };

@@ -5,9 +5,9 @@ use std::path::Path;
 use super::action::{Action, Decision, NewRun};
 use super::apply;
 use super::observed::{Command, Document, Observed, Record, Run, Verb};
+use crate::plan::load_plan;
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
-use crate::request::llama_bench::{LlamaBench, ParamsFrom};
 use crate::request::valid::{Spec, ValidRequest};
 use crate::run::phase::{EndPhase, Ending, Phase, RunState};
 use crate::run::reason::Reason;
@@ -151,8 +151,9 @@ fn edited(record: &Record, run: &Run) -> Option<Decision> {
 fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
     match (of_run, of_file) {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
+        (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
         (Spec::Apply(_), Spec::Apply(_)) => true,
-        (Spec::LlamaBench(_), Spec::Apply(_)) | (Spec::Apply(_), Spec::LlamaBench(_)) => false,
+        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_), _) => false,
     }
 }
 
@@ -242,11 +243,11 @@ pub fn next_run(observed: &Observed) -> Decision {
     let reason = if other_spec { Reason::NewSpec } else { Reason::RerunAsked };
     let token = record.control.rerun.clone().or_else(|| record.satisfied_rerun.clone());
     match &record.spec {
-        Spec::LlamaBench(spec) => {
+        Spec::LlamaBench(_) | Spec::LoadTest(_) => {
             let run = NewRun {
                 satisfied_hash: Some(record.spec_hash.clone()),
                 satisfied_rerun: token,
-                ..new_run(observed, record, spec)
+                ..new_run(observed, record, record.spec.clone())
             };
             Decision::act(Action::CreateRun(Box::new(run)), reason)
         }
@@ -301,7 +302,7 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
         return Some(answer("the request says state: Cancelled; take that out first", Reason::Cancelled));
     }
     Some(match &record.spec {
-        Spec::LlamaBench(spec) => rerun(observed, record, spec, command, set),
+        Spec::LlamaBench(_) | Spec::LoadTest(_) => rerun(observed, record, command, set),
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
     })
 }
@@ -310,22 +311,10 @@ fn still_written(startable_in_ms: u64) -> Decision {
     Decision::wait(Reason::StillWritten, "the file may still be written", startable_in_ms)
 }
 
-fn rerun(
-    observed: &Observed,
-    record: &Record,
-    spec: &LlamaBench,
-    command: &Command,
-    set: &[Param],
-) -> Decision {
-    let mut spec = spec.clone();
-    if !set.is_empty() && spec.params.is_none() && spec.params_from.is_none() {
-        // The flags that are set go over the service's own, which the spec takes by default.
-        spec.params_from = Some(ParamsFrom::Service);
-    }
-    for param in set {
-        let params = spec.params.get_or_insert_with(Vec::new);
-        params.retain(|known| known.flag != param.flag);
-        params.push(param.clone());
+fn rerun(observed: &Observed, record: &Record, command: &Command, set: &[Param]) -> Decision {
+    let mut spec = record.spec.clone();
+    if let Err(outcome) = spec.set(set, record.control.timeout_ms) {
+        return Decision::act(Action::Answer { command: command.id, outcome }, Reason::Invalid);
     }
     // With flags of its own it measures something else, which satisfies nothing that the file asks for.
     let satisfied_hash =
@@ -335,23 +324,28 @@ fn rerun(
         satisfied_hash,
         satisfied_rerun,
         command: Some(command.id),
-        ..new_run(observed, record, &spec)
+        ..new_run(observed, record, spec)
     };
     Decision::act(Action::CreateRun(Box::new(run)), Reason::RerunAsked)
 }
 
-fn new_run(observed: &Observed, record: &Record, spec: &LlamaBench) -> NewRun {
+fn new_run(observed: &Observed, record: &Record, spec: Spec) -> NewRun {
+    let service = match &spec {
+        Spec::LlamaBench(spec) => spec.service.clone(),
+        Spec::LoadTest(spec) => load_plan::service_words(spec),
+        Spec::Apply(_) => String::new(),
+    };
     NewRun {
         id: observed.fresh,
         request_uid: record.uid,
         request: record.name.clone(),
         path: record.path.clone(),
         generation: record.generation,
-        spec: Spec::LlamaBench(spec.clone()),
+        spec,
         spec_hash: record.spec_hash.clone(),
         timeout_ms: record.control.timeout_ms,
         backoff_limit: record.control.backoff_limit,
-        service: spec.service.clone(),
+        service,
         satisfied_hash: None,
         satisfied_rerun: None,
         command: None,

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::process_identity::kill_stragglers;
+use super::process_identity::{children_of, kill_stragglers};
 use super::spool::{self, Order, ShimRecord};
 use super::{Executor, ExecutorError, Found, OUTPUT_LIMIT, shim};
 use crate::run::step::{Exit, ExitCause, TaskId, TaskSpec, TaskState};
@@ -59,6 +59,13 @@ impl ProcessExecutor {
     pub fn with_output_limit(mut self, bytes: u64) -> Self {
         self.output_limit = bytes;
         self
+    }
+
+    /// The process that a task's shim started, for watching what it uses. `None` where it does not run.
+    pub fn program_of(&self, spool: &Path) -> Option<u32> {
+        let record = spool::read::<ShimRecord>(spool, spool::SHIM).ok()??;
+        let child = children_of(record.identity.pid).into_iter().next()?;
+        u32::try_from(child).ok()
     }
 
     async fn start_shim(&self, task: &TaskSpec, spool: &Path) -> Result<(), ExecutorError> {

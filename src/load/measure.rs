@@ -33,6 +33,9 @@ const SHOW: Duration = Duration::from_millis(300);
 /// Streams that one client thread carries without being late.
 const STREAMS_A_THREAD: u32 = 512;
 
+/// Finds the key of a service of the catalogue.
+type ServiceKey<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
 /// One target, ready to be spoken to.
 pub struct Reached {
     pub plan: TargetPlan,
@@ -41,13 +44,19 @@ pub struct Reached {
     pub address: Option<EngineAddress>,
 }
 
-/// Measures what the plan in `folder` says. `looks` makes the look at the machine once the targets are
+/// Measures what the plan in `folder` says. `service_key` finds the key of a service of the catalogue, `looks`
+/// makes the look at the machine once the targets are
 /// known.
 ///
 /// # Errors
 /// Why measuring could not begin or go on; it is in the refusal's file as well.
-pub fn measure(folder: &Path, stop: &Stop, looks: impl FnOnce(&[Reached]) -> Look) -> Result<(), Refusal> {
-    let outcome = carry_out(folder, stop, looks);
+pub fn measure(
+    folder: &Path,
+    stop: &Stop,
+    service_key: impl Fn(&str) -> Result<String, String>,
+    looks: impl FnOnce(&[Reached]) -> Look,
+) -> Result<(), Refusal> {
+    let outcome = carry_out(folder, stop, &service_key, looks);
     if let Err(refusal) = &outcome
         && let Ok(bytes) = serde_json::to_vec(refusal)
         && let Err(error) = atomic_write::replace(&folder.join(REFUSAL_FILE), &bytes, 0o600)
@@ -57,7 +66,12 @@ pub fn measure(folder: &Path, stop: &Stop, looks: impl FnOnce(&[Reached]) -> Loo
     outcome
 }
 
-fn carry_out(folder: &Path, stop: &Stop, looks: impl FnOnce(&[Reached]) -> Look) -> Result<(), Refusal> {
+fn carry_out(
+    folder: &Path,
+    stop: &Stop,
+    service_key: &ServiceKey<'_>,
+    looks: impl FnOnce(&[Reached]) -> Look,
+) -> Result<(), Refusal> {
     let began = Instant::now();
     let plan = read_plan(folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,7 +79,7 @@ fn carry_out(folder: &Path, stop: &Stop, looks: impl FnOnce(&[Reached]) -> Look)
         .build()
         .map_err(|error| internal(&format!("the runtime does not start: {error}")))?;
     let reached: Vec<Reached> =
-        plan.targets.iter().map(|target| reach(folder, target)).collect::<Result<_, _>>()?;
+        plan.targets.iter().map(|target| reach(folder, target, service_key)).collect::<Result<_, _>>()?;
     check_descriptors(&plan)?;
     let records = folder.join(RECORDS_FILE);
     let (recorder, writer) =
@@ -185,7 +199,7 @@ fn read_plan(folder: &Path) -> Result<MeasurePlan, Refusal> {
     Ok(plan)
 }
 
-fn reach(folder: &Path, target: &TargetPlan) -> Result<Reached, Refusal> {
+fn reach(folder: &Path, target: &TargetPlan, service_key: &ServiceKey<'_>) -> Result<Reached, Refusal> {
     let (url, address) = match &target.endpoint {
         Endpoint::Url(url) => (url.clone(), None),
         Endpoint::Started { folder: engine } => {
@@ -203,13 +217,13 @@ fn reach(folder: &Path, target: &TargetPlan) -> Result<Reached, Refusal> {
     let parsed = Address::parse(&url).map_err(|error| {
         Refusal::new(Reason::EngineUnreachable, error.to_string()).hint("a URL such as http://localhost:8080")
     })?;
-    let key = target.key.as_ref().map(|source| key(source, &target.name)).transpose()?;
+    let key = target.key.as_ref().map(|source| key(source, &target.name, service_key)).transpose()?;
     let wire = Wire { dialect: target.dialect.clone(), api: target.api, address: parsed, key };
     Ok(Reached { plan: target.clone(), wire: Arc::new(wire), address })
 }
 
 /// The key itself, which is in no plan, record or message.
-fn key(source: &KeySource, target: &str) -> Result<String, Refusal> {
+fn key(source: &KeySource, target: &str, service_key: &ServiceKey<'_>) -> Result<String, Refusal> {
     let missing = |words: String| {
         Refusal::new(Reason::KeyMissing, format!("the key for {target} cannot be had: {words}"))
             .hint("set the variable where benchlet runs, or correct [keys] in the settings")
@@ -218,6 +232,7 @@ fn key(source: &KeySource, target: &str) -> Result<String, Refusal> {
         KeySource::Env(name) => {
             std::env::var(name).map_err(|_| missing(format!("the variable {name} is not set")))?
         }
+        KeySource::Service(name) => service_key(name).map_err(missing)?,
         KeySource::File(path) => {
             std::fs::read_to_string(path).map_err(|error| missing(format!("{path}: {error}")))?
         }

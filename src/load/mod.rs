@@ -13,3 +13,4 @@ mod workload;
 
 pub use progress::{PROGRESS_FILE, Progress};
 pub use sampling::{Look, Looked};
+pub use workload::bad_lines;

@@ -130,13 +130,13 @@ fn preset_flags(preset: Option<EnginePreset>, kind: ServiceKind) -> Vec<(&'stati
     }
 }
 
-/// `max_model_len` is `--max-model-len`; what has dashes is taken as it stands.
+/// `max_model_len` is `--max-model-len`; what has one dash is taken as it stands.
 fn spelled(flag: &str, kind: ServiceKind) -> String {
-    if flag.starts_with('-') {
+    if flag.starts_with('-') && !flag.starts_with("--") {
         return flag.to_owned();
     }
-    let words = flag.replace('_', "-");
-    // Short flags are llama.cpp's alone.
+    let words = flag.trim_start_matches('-').replace('_', "-");
+    // Short flags are llama.cpp's alone: `ngl` is `-ngl`.
     if kind == ServiceKind::LlamaCpp && words.len() <= 3 { format!("-{words}") } else { format!("--{words}") }
 }
 

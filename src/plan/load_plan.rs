@@ -47,6 +47,8 @@ pub struct Surroundings {
     pub prompts: Result<Option<PathBuf>, Refusal>,
     /// benchlet itself.
     pub program: String,
+    /// It with the words that make it measure.
+    pub measurer: Vec<String>,
     pub timeout_ms: u64,
     pub preparing_ms: u64,
 }
@@ -142,7 +144,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         launches: 1,
         template: TaskSpec {
             id,
-            argv: vec![around.program.clone(), "measure".to_owned()],
+            argv: around.measurer.clone(),
             env: BTreeMap::new(),
             container: None,
             deadline_ms: around.timeout_ms,

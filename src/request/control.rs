@@ -45,16 +45,24 @@ pub struct Control {
     pub backoff_limit: u32,
 }
 
-pub const DEFAULT_TIMEOUT_MS: u64 = 10 * 60 * 1000;
+/// Longest time in Running where the request does not say.
+pub fn default_timeout_ms(kind: &str) -> u64 {
+    const MINUTE: u64 = 60 * 1000;
+    match kind {
+        // A matrix of many cases, each with requests that may take minutes.
+        "LoadTest" => 60 * MINUTE,
+        _ => 10 * MINUTE,
+    }
+}
 
 /// Decodes the shared fields that the kind's table has.
 pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
     let cancelled = fields.choice("state", &[("Cancelled", DesiredState::Cancelled)]);
     let suspended = fields.boolean("suspend").filter(|suspend| *suspend).map(|_| DesiredState::Suspended);
-    let bench = kind == "LlamaBench";
+    let runs = kind != "Apply";
     Control {
         desired: cancelled.or(suspended).unwrap_or_default(),
-        on_change: bench
+        on_change: runs
             .then(|| {
                 fields.choice(
                     "onChange",
@@ -71,7 +79,7 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
             .choice("onDelete", &[("Finish", OnDelete::Finish), ("Cancel", OnDelete::Cancel)])
             .unwrap_or_default(),
         rerun: fields.text("rerun").filter(|token| !token.is_empty()),
-        timeout_ms: fields.duration_ms("timeout").unwrap_or(DEFAULT_TIMEOUT_MS),
-        backoff_limit: bench.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
+        timeout_ms: fields.duration_ms("timeout").unwrap_or(default_timeout_ms(kind)),
+        backoff_limit: runs.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
     }
 }

@@ -162,6 +162,66 @@ impl<'t> Fields<'t> {
         items
     }
 
+    /// A value that `parse` reads; of a bad one it says what would be right.
+    pub fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let node = self.get(name)?;
+        self.parse_one(name, node, &parse)
+    }
+
+    /// One value or a list of 1 to `most`, each read by `parse`; `None` where any of them is wrong.
+    pub fn parsed_list<T>(
+        &self,
+        name: &'static str,
+        most: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let node = self.get(name)?;
+        let Some(items) = node.items() else {
+            return self.parse_one(name, node, &parse).map(|value| vec![value]);
+        };
+        if items.is_empty() || items.len() > most {
+            let message = match items.len() {
+                0 => format!("{}.{name} is an empty list", self.path),
+                count => format!("{}.{name} has {count} entries", self.path),
+            };
+            self.problems.error_with_hint(node, message, format!("from 1 to {most} entries"));
+            return None;
+        }
+        // Every item is looked at, so that all problems are told.
+        let values: Vec<_> = items.iter().map(|item| self.parse_one(name, item, &parse)).collect();
+        values.into_iter().collect()
+    }
+
+    fn parse_one<T>(
+        &self,
+        name: &str,
+        node: &'t Node,
+        parse: &impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.scalar(name, node)?;
+        parse(text).inspect_err(|right| self.wrong(node, name, text, right)).ok()
+    }
+
+    /// How messages call a field: `spec.load.rate`.
+    pub fn path_of(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    /// A problem with a field that is there: `spec.load.rate MESSAGE`.
+    pub fn refuse(&self, name: &'static str, message: &str, hint: &str) {
+        if let Some(node) = self.get(name) {
+            self.problems.error_with_hint(node, format!("{}.{name} {message}", self.path), hint);
+        }
+    }
+
+    /// The same at the field's name, for values that may hold a secret: a problem quotes its place.
+    pub fn refuse_unquoted(&self, name: &'static str, message: &str, hint: &str) {
+        let entries = self.node.entries().unwrap_or_default();
+        if let Some(entry) = entries.iter().rev().find(|entry| entry.key.text() == Some(name)) {
+            self.problems.error_with_hint(&entry.key, format!("{}.{name} {message}", self.path), hint);
+        }
+    }
+
     /// A field of the design that this version cannot carry out. Refused, because ignoring it would
     /// let somebody believe in a gate that never closes.
     pub fn not_yet(&self, name: &'static str, why: &str) {

@@ -62,6 +62,18 @@ pub enum PullPolicy {
     Never,
 }
 
+impl ExecutorChoice {
+    /// As requests spell them.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("docker", Self::Docker), ("process", Self::Process)];
+}
+
+impl PullPolicy {
+    /// As requests spell them.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("IfNotPresent", Self::IfNotPresent), ("Always", Self::Always), ("Never", Self::Never)];
+}
+
 impl LlamaBench {
     /// Container launches: as asked, else the preset's, else one.
     pub fn launches(&self) -> u32 {
@@ -89,26 +101,8 @@ pub fn decode(fields: &Fields<'_>) -> Option<LlamaBench> {
                 &[("Share", Conflict::Share), ("Fail", Conflict::Fail), ("Stop", Conflict::Stop)],
             )
             .unwrap_or_default(),
-        executor: fields
-            .choice(
-                "executor",
-                &[
-                    ("auto", ExecutorChoice::Auto),
-                    ("docker", ExecutorChoice::Docker),
-                    ("process", ExecutorChoice::Process),
-                ],
-            )
-            .unwrap_or_default(),
-        image_pull_policy: fields
-            .choice(
-                "imagePullPolicy",
-                &[
-                    ("IfNotPresent", PullPolicy::IfNotPresent),
-                    ("Always", PullPolicy::Always),
-                    ("Never", PullPolicy::Never),
-                ],
-            )
-            .unwrap_or_default(),
+        executor: fields.choice("executor", ExecutorChoice::NAMES).unwrap_or_default(),
+        image_pull_policy: fields.choice("imagePullPolicy", PullPolicy::NAMES).unwrap_or_default(),
         apply: fields.get("apply").and_then(|node| apply::decode_inline(node, fields.problems)),
         // Last, because a missing service must not hide the other fields' problems.
         service: service?,

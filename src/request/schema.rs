@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::load_test_schema::LOAD_TEST;
+
 /// One field of a map.
 #[derive(Debug)]
 pub struct Field {
@@ -21,33 +23,47 @@ pub enum Shape {
         least: u32,
         most: u32,
     },
+    Number {
+        least: f64,
+        most: f64,
+    },
     Duration,
+    /// `5%`.
+    Percent,
+    /// `5/s`, or a number a second.
+    Rate,
     OneOf(&'static [&'static str]),
     /// A text that is usually one of these.
     TextOr(&'static [&'static str]),
     List(&'static Shape),
+    /// One, or a list of 1 to so many that makes a matrix.
+    OneOrMore(&'static Shape, usize),
+    AnyOf(&'static [Shape]),
     Map(&'static [Field]),
     /// llama-bench's flags.
     Flags,
+    /// An inference server's flags, with or without their hyphens.
+    ServerFlags,
+    /// Upper bounds of latencies by name.
+    Objectives,
     /// A case's number or its columns.
     Case,
     Any,
 }
 
-const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, doc, shape, required: false }
 }
 
-const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, doc, shape, required: true }
 }
 
 pub const API_VERSION: &str = "benchlet/v1";
 /// Kinds that this version carries out.
-pub const KINDS: &[&str] = &["LlamaBench", "Apply"];
+pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Apply"];
 /// Kinds that the format reserves for later versions.
-pub const KINDS_TO_COME: &[&str] =
-    &["LoadTest", "Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
+pub const KINDS_TO_COME: &[&str] = &["Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
 
 pub const DOCUMENT: &[Field] = &[
     required("apiVersion", Shape::OneOf(&[API_VERSION]), "Version of this format."),
@@ -158,6 +174,7 @@ pub const APPLY_FROM: &[Field] = &[
 pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
     match kind {
         "LlamaBench" => Some(LLAMA_BENCH),
+        "LoadTest" => Some(LOAD_TEST),
         "Apply" => Some(APPLY),
         _ => None,
     }
@@ -217,9 +234,21 @@ fn shape_schema(shape: &Shape) -> Value {
         Shape::Duration => {
             json!({ "type": "string", "pattern": "^[0-9]", "examples": ["90s", "10m", "1h30m"] })
         }
+        Shape::Number { least, most } => json!({ "type": "number", "minimum": least, "maximum": most }),
+        Shape::Percent => {
+            json!({ "type": "string", "pattern": "^[0-9.]+ *%$", "examples": ["1%", "20%"] })
+        }
+        Shape::Rate => json!({ "type": ["number", "string"], "examples": ["5/s", "0.5/s", "90/min"] }),
         Shape::OneOf(choices) => json!({ "enum": choices }),
         Shape::TextOr(choices) => json!({ "type": "string", "examples": choices }),
         Shape::List(of) => json!({ "type": "array", "items": shape_schema(of) }),
+        Shape::OneOrMore(of, most) => {
+            let one = shape_schema(of);
+            json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1, "maxItems": most }] })
+        }
+        Shape::AnyOf(shapes) => {
+            json!({ "anyOf": shapes.iter().map(shape_schema).collect::<Vec<_>>() })
+        }
         Shape::Map(fields) => map_schema(fields),
         Shape::Flags => json!({
             "type": "object",
@@ -229,6 +258,17 @@ fn shape_schema(shape: &Shape) -> Value {
                 { "type": scalar },
                 { "type": "array", "items": { "type": ["string", "number", "boolean"] } },
             ] },
+        }),
+        Shape::ServerFlags => json!({
+            "type": "object",
+            "maxProperties": super::flags::MOST_FLAGS,
+            "propertyNames": { "pattern": "^-{0,2}[A-Za-z][A-Za-z0-9_-]*$" },
+            "additionalProperties": { "type": scalar },
+        }),
+        Shape::Objectives => json!({
+            "type": "object",
+            "propertyNames": { "enum": super::load_test_decode::objective_names().collect::<Vec<_>>() },
+            "additionalProperties": shape_schema(&Shape::Duration),
         }),
         Shape::Case => json!({ "type": ["integer", "object"] }),
         Shape::Any => json!({}),

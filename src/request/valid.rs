@@ -6,12 +6,15 @@ use super::apply::{self, Apply};
 use super::control::{self, Control};
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::fields::{Fields, Problems};
-use super::llama_bench::{self, LlamaBench};
+use super::flags::Param;
+use super::llama_bench::{self, LlamaBench, ParamsFrom};
+use super::load_test::LoadTest;
+use super::load_test_decode;
 use super::tree::Node;
 use super::{hash, schema};
 
 /// A request that can be carried out as far as its text can tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidRequest {
     pub name: String,
     pub spec_hash: String,
@@ -22,16 +25,54 @@ pub struct ValidRequest {
 }
 
 /// What is asked for, by kind. Frozen into every run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Spec {
     LlamaBench(LlamaBench),
+    LoadTest(Box<LoadTest>),
     Apply(Apply),
 }
 
 impl Spec {
+    /// Sets flags or fields for one run, as `--set` gives them: flags of llama-bench over the service's own
+    /// where the spec names none, fields of a load test by their names.
+    ///
+    /// # Errors
+    /// What cannot be set, in a sentence; nothing was changed then.
+    pub fn set(&mut self, set: &[Param], timeout_ms: u64) -> Result<(), String> {
+        let mut changed = self.clone();
+        match &mut changed {
+            Self::LlamaBench(spec) => {
+                if let Some(param) = set.iter().find(|param| !param.flag.starts_with('-')) {
+                    return Err(format!("{} is no flag of llama-bench; write --set -b=4096", param.flag));
+                }
+                if !set.is_empty() && spec.params.is_none() && spec.params_from.is_none() {
+                    // The flags that are set go over the service's own, which the spec takes by default.
+                    spec.params_from = Some(ParamsFrom::Service);
+                }
+                for param in set {
+                    let params = spec.params.get_or_insert_with(Vec::new);
+                    params.retain(|known| known.flag != param.flag);
+                    params.push(param.clone());
+                }
+            }
+            Self::LoadTest(spec) => {
+                for param in set {
+                    spec.set(&param.flag, &param.value)?;
+                }
+                spec.check_timeout(timeout_ms)
+                    .map_err(|misfit| format!("{} ({})", misfit.message, misfit.hint))?;
+            }
+            Self::Apply(_) if set.is_empty() => {}
+            Self::Apply(_) => return Err("an Apply makes no run, so nothing can be set for it".to_owned()),
+        }
+        *self = changed;
+        Ok(())
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Self::LlamaBench(_) => "LlamaBench",
+            Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
         }
     }
@@ -82,6 +123,7 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
     let control = control::decode(&fields, kind);
     let spec = match kind {
         "LlamaBench" => Spec::LlamaBench(llama_bench::decode(&fields)?),
+        "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -118,7 +160,7 @@ fn decode_kind(document: &Fields<'_>) -> Option<&'static str> {
         document.problems.error_with_hint(
             node,
             format!("kind {text} is not supported by this version of benchlet"),
-            format!("it carries out {}", schema::KINDS.join(" and ")),
+            format!("it carries out {}", schema::KINDS.join(", ")),
         );
     } else {
         let hint = did_you_mean(&text, schema::KINDS.iter().copied())
@@ -156,6 +198,10 @@ fn decode_name(root: &Node, document: &Fields<'_>, index: usize, stem: &str) -> 
     }
     Some(name)
 }
+
+#[cfg(test)]
+#[path = "load_test_tests.rs"]
+mod load_test_tests;
 
 #[cfg(test)]
 mod tests {
@@ -232,11 +278,11 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_later_version_is_refused_and_not_ignored() {
-        let found = messages(check("apiVersion: benchlet/v1\nkind: LoadTest\nspec: {}\n"));
+        let found = messages(check("apiVersion: benchlet/v1\nkind: Conversation\nspec: {}\n"));
         assert_eq!(
             found,
             [
-                "2:7: kind LoadTest is not supported by this version of benchlet (it carries out LlamaBench and Apply)"
+                "2:7: kind Conversation is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Apply)"
             ]
         );
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{StoreError, all, encode};
 use crate::decide::action::NewRun;
+use crate::request::valid::Spec;
 use crate::run::phase::{EndPhase, RunState};
 use crate::run::plan::Blueprint;
 
@@ -96,7 +97,12 @@ impl super::Store {
     }
 }
 
+/// A row for a run of llama-bench; other kinds have none, and what follows changes nothing for them.
 pub(super) fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), StoreError> {
+    match &new.spec {
+        Spec::LlamaBench(_) => {}
+        Spec::LoadTest(_) | Spec::Apply(_) => return Ok(()),
+    }
     connection
         .prepare_cached(
             "INSERT INTO benchmark_runs (id, service_name, status, created_at) VALUES (?1, ?2, 'pending', ?3)",

@@ -6,6 +6,7 @@ pub mod benchmarks;
 pub mod commands;
 pub mod events;
 pub mod facts;
+pub mod load_results;
 pub mod overview;
 pub mod requests;
 pub mod runs;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 1;
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("migrations/0001_first.sql")];
+const SCHEMA_VERSION: i64 = 2;
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_load_tests.sql")];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);
 

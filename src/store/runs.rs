@@ -5,7 +5,9 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{StoreError, all, benchmarks, commands, decode, encode, events, first, requests, uuid_of};
+use super::{
+    StoreError, all, benchmarks, commands, decode, encode, events, first, load_results, requests, uuid_of,
+};
 use crate::decide::action::NewRun;
 use crate::request::apply::{ApplyOptions, InlineApply};
 use crate::request::valid::Spec;
@@ -52,6 +54,8 @@ pub struct Results {
     /// One JSON text a case, in the order of their numbers from 1.
     pub cases: Vec<String>,
     pub figures: benchmarks::Figures,
+    /// What the cases of a load test leave beside their figures.
+    pub load: Vec<load_results::CaseData>,
     pub tail: Option<String>,
 }
 
@@ -276,8 +280,13 @@ pub fn set_attempt(
     Ok(())
 }
 
-/// Writes what collecting made of the output. Safe to repeat.
-pub fn set_results(connection: &Connection, id: Uuid, results: &Results) -> Result<(), StoreError> {
+/// Writes what collecting made of the output, at a Unix time in seconds. Safe to repeat.
+pub fn set_results(
+    connection: &Connection,
+    id: Uuid,
+    results: &Results,
+    unix: i64,
+) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM cases WHERE run_id = ?1")?.execute([id.to_string()])?;
     let mut insert =
         connection.prepare_cached("INSERT INTO cases (run_id, number, case_json) VALUES (?1, ?2, ?3)")?;
@@ -287,6 +296,7 @@ pub fn set_results(connection: &Connection, id: Uuid, results: &Results) -> Resu
     connection
         .prepare_cached("UPDATE runs SET tail = ?2 WHERE id = ?1")?
         .execute(params![id.to_string(), results.tail])?;
+    load_results::set(connection, id, &results.load, unix)?;
     benchmarks::set_figures(connection, id, &results.figures)
 }
 
@@ -308,7 +318,7 @@ pub fn delete(connection: &Connection, id: Uuid, now: &str) -> Result<(), StoreE
 fn inline_apply(spec: &Spec) -> Option<&InlineApply> {
     match spec {
         Spec::LlamaBench(spec) => spec.apply.as_ref(),
-        Spec::Apply(_) => None,
+        Spec::LoadTest(_) | Spec::Apply(_) => None,
     }
 }
 

@@ -16,7 +16,7 @@ spec:
   params: { -m: x, -b: 512,1024 }
 ---
 apiVersion: benchlet/v1
-kind: LoadTest
+kind: Conversation
 metadata: { name: later }
 spec: {}
 ";
@@ -69,7 +69,7 @@ fn validate_prints_annotations_that_nothing_in_a_name_can_break() {
     assert_eq!(said.code, 1);
     assert_eq!(
         said.out.lines().next().unwrap(),
-        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, Apply)"
+        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, LoadTest, Apply)"
     );
     assert!(said.out.lines().all(|line| line.starts_with("::error file=a%2Cb%3Ac%25.yaml")), "{}", said.out);
 }
@@ -168,7 +168,7 @@ fn init_writes_a_tree_that_is_valid_and_overwrites_nothing() {
     let fresh = place.say(&["init", "fresh"]);
     assert_eq!(fresh.code, 0);
     let checked = place.say(&["validate", "fresh/requests", "--config", "fresh/config/benchlet.toml"]);
-    assert_eq!((checked.code, checked.out.as_str()), (0, "3 valid requests in 3 files\n"));
+    assert_eq!((checked.code, checked.out.as_str()), (0, "5 valid requests in 5 files\n"));
 }
 
 #[test]
@@ -193,7 +193,9 @@ fn the_schema_takes_every_request_that_validation_takes() {
     let mut checked = 0;
     for sample in [
         "requests/quickstart/simulated.yaml",
+        "requests/quickstart/load-test.yaml",
         "requests/llama-bench.yaml",
+        "requests/load-test.yaml",
         "requests/apply.yaml",
         "examples/compose/requests/tiny.yaml",
         "examples/compose/requests/qwen3.yaml",
@@ -209,7 +211,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         assert_eq!(said.code, 0, "{sample}: {}", said.out);
         checked += 1;
     }
-    assert_eq!(checked, 8);
+    assert_eq!(checked, 10);
     let bad: Value = serde_yaml::from_str(BAD.split("---").next().unwrap()).unwrap();
     assert!(!validator.is_valid(&bad));
 }

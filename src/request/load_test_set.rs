@@ -1,0 +1,209 @@
+//! `--set NAME=VALUE` on the command line: fields of a load test changed for one run.
+
+use super::diagnostic::did_you_mean;
+use super::load_test::{Amount, Arrivals, LoadShape, LoadTest, Prompts};
+use super::load_test_load::{concurrency, requests, temperature, tokens};
+use super::load_test_size::{MOST_ENTRIES, MOST_REPEATS, MOST_WARMUPS};
+use super::load_test_targets::name as model_name;
+use super::quantities;
+
+#[derive(Clone, Copy)]
+enum Settable {
+    Concurrency,
+    Rate,
+    Requests,
+    Duration,
+    RampUp,
+    MaxTokens,
+    Temperature,
+    Warmup,
+    RequestTimeout,
+    Model,
+    InputTokens,
+    Repeats,
+    Seed,
+    Samples,
+}
+
+/// Each with its short name and where it stands in a request.
+const SETTABLE: &[(&str, &[&str], Settable)] = &[
+    ("concurrency", &["load.concurrency"], Settable::Concurrency),
+    ("rate", &["load.rate"], Settable::Rate),
+    ("requests", &["load.requests"], Settable::Requests),
+    ("duration", &["load.duration"], Settable::Duration),
+    ("rampUp", &["load.rampUp"], Settable::RampUp),
+    ("maxTokens", &["output.maxTokens"], Settable::MaxTokens),
+    ("temperature", &["output.temperature"], Settable::Temperature),
+    ("warmup", &["warmup.requests"], Settable::Warmup),
+    ("requestTimeout", &[], Settable::RequestTimeout),
+    ("model", &["target.model", "targets.model"], Settable::Model),
+    ("inputTokens", &["prompts.synthetic.inputTokens", "synthetic.inputTokens"], Settable::InputTokens),
+    ("repeats", &[], Settable::Repeats),
+    ("seed", &[], Settable::Seed),
+    ("samples", &[], Settable::Samples),
+];
+
+impl LoadTest {
+    /// Sets one field from text; lists have commas. The name may have its path before it
+    /// (`load.concurrency`). A model is set for every target. A rate takes the place of a
+    /// concurrency and the other way round, as do requests and duration.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence; the test is then as it was. Whether the run's time-out still
+    /// fits is [`LoadTest::check_timeout`]'s to say.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let field = find(name)?;
+        let mut changed = self.clone();
+        changed.apply(field, value).map_err(|right| format!("{name} cannot be \"{value}\" ({right})"))?;
+        changed.check_size().map_err(|misfit| format!("{} ({})", misfit.message, misfit.hint))?;
+        *self = changed;
+        Ok(())
+    }
+
+    fn apply(&mut self, field: Settable, value: &str) -> Result<(), String> {
+        match field {
+            Settable::Concurrency => {
+                self.load.shape = LoadShape::Closed { concurrency: list(value, concurrency)? };
+            }
+            Settable::Rate => {
+                let arrivals = match &self.load.shape {
+                    LoadShape::Open { arrivals, .. } => *arrivals,
+                    LoadShape::Closed { .. } => Arrivals::default(),
+                };
+                self.load.shape = LoadShape::Open { rates: list(value, quantities::rate)?, arrivals };
+            }
+            Settable::Requests => self.load.amount = Amount::Requests(list(value, requests)?),
+            Settable::Duration => self.load.amount = Amount::DurationMs(quantities::time(value)?),
+            Settable::RampUp => self.load.ramp_up_ms = quantities::time_or_zero(value)?,
+            Settable::MaxTokens => self.output.max_tokens = tokens(value)?,
+            Settable::Temperature => self.output.temperature = temperature(value)?,
+            Settable::Warmup => self.warmup = quantities::whole(value, 0, MOST_WARMUPS)?,
+            Settable::RequestTimeout => self.request_timeout_ms = quantities::time(value)?,
+            Settable::Model => {
+                let models = list(value, model_name)?;
+                for target in &mut self.targets {
+                    target.models.clone_from(&models);
+                }
+            }
+            Settable::InputTokens => match &mut self.prompts {
+                Prompts::Synthetic(synthetic) => synthetic.input_tokens = list(value, tokens)?,
+                Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) => {
+                    return Err("the request's prompts are not synthetic".to_owned());
+                }
+            },
+            Settable::Repeats => self.repeats = quantities::whole(value, 1, MOST_REPEATS)?,
+            Settable::Seed => self.seed = u64::from(quantities::whole(value, 0, u32::MAX)?),
+            Settable::Samples => self.samples = quantities::whole(value, 0, 100)?,
+        }
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Result<Settable, String> {
+    let bare = name.strip_prefix("spec.").unwrap_or(name);
+    let found = SETTABLE.iter().find(|(short, paths, _)| *short == bare || paths.contains(&bare));
+    found.map(|(.., field)| *field).ok_or_else(|| {
+        let names = SETTABLE.iter().map(|(short, ..)| *short);
+        let last = bare.rsplit('.').next().unwrap_or(bare);
+        let hint = did_you_mean(last, names.clone())
+            .unwrap_or_else(|| format!("one of {}", names.collect::<Vec<_>>().join(", ")));
+        format!("a load test has no \"{name}\" to set ({hint})")
+    })
+}
+
+fn list<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let parts: Vec<_> = value.split(',').collect();
+    if parts.len() > MOST_ENTRIES {
+        return Err(format!("at most {MOST_ENTRIES} values"));
+    }
+    parts.into_iter().map(|part| parse(part.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::fields::{Fields, Problems};
+    use crate::request::{load_test_decode, schema, tree};
+
+    fn test(spec: &str) -> LoadTest {
+        let stream = tree::parse(spec);
+        let problems = Problems::default();
+        let table = schema::spec_fields("LoadTest").unwrap();
+        let fields =
+            Fields::new(stream.documents[0].root.as_ref().unwrap(), "spec", table, &problems).unwrap();
+        load_test_decode::decode(&fields, 3_600_000).unwrap()
+    }
+
+    const PLAIN: &str = "target: { engine: vllm }";
+
+    #[test]
+    fn every_name_can_be_set_with_and_without_its_path() {
+        let mut spec = test("targets: [{ engine: vllm }, { engine: ollama }]\nprompts: { synthetic: {} }");
+        for (name, value) in [
+            ("load.concurrency", "1,5,10"),
+            ("requests", "50, 60"),
+            ("rampUp", "2s"),
+            ("output.maxTokens", "64"),
+            ("spec.output.temperature", "0"),
+            ("warmup", "0"),
+            ("requestTimeout", "5s"),
+            ("model", "a,b/c"),
+            ("prompts.synthetic.inputTokens", "128,256"),
+            ("repeats", "2"),
+            ("seed", "7"),
+            ("samples", "0"),
+        ] {
+            assert_eq!(spec.set(name, value), Ok(()), "{name}");
+        }
+        assert_eq!(spec.load.shape, LoadShape::Closed { concurrency: vec![1, 5, 10] });
+        assert_eq!(spec.load.amount, Amount::Requests(vec![50, 60]));
+        assert_eq!((spec.load.ramp_up_ms, spec.output.max_tokens, spec.output.temperature), (2000, 64, 0.0));
+        assert_eq!((spec.warmup, spec.request_timeout_ms, spec.repeats), (0, 5000, 2));
+        assert_eq!((spec.seed, spec.samples), (7, 0));
+        assert!(spec.targets.iter().all(|target| target.models == ["a", "b/c"]));
+        let Prompts::Synthetic(synthetic) = &spec.prompts else { panic!("other prompts") };
+        assert_eq!(synthetic.input_tokens, [128, 256]);
+        assert_eq!(spec.cases(), 2 * 2 * 3 * 2 * 2 * 2);
+    }
+
+    #[test]
+    fn a_rate_takes_the_place_of_a_concurrency_and_a_duration_that_of_requests() {
+        let mut spec = test(PLAIN);
+        spec.set("rate", "5/s,0.5").unwrap();
+        spec.set("duration", "30s").unwrap();
+        assert_eq!(spec.load.shape, LoadShape::Open { rates: vec![5.0, 0.5], arrivals: Arrivals::Poisson });
+        assert_eq!(spec.load.amount, Amount::DurationMs(30_000));
+        spec.set("concurrency", "4").unwrap();
+        assert_eq!(spec.load.shape, LoadShape::Closed { concurrency: vec![4] });
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_said_and_changes_nothing() {
+        let mut spec = test("target: { engine: vllm }\nload: { duration: 10s }");
+        let before = spec.clone();
+        for (name, value, expected) in [
+            (
+                "load.concurency",
+                "1",
+                "a load test has no \"load.concurency\" to set (did you mean \"concurrency\"?)",
+            ),
+            ("requests", "0", "requests cannot be \"0\" (a whole number from 1 to 10000000)"),
+            ("concurrency", "1,,2", "concurrency cannot be \"1,,2\" (a whole number from 1 to 100000)"),
+            ("duration", "30", "duration cannot be \"30\" (give it a unit: 30s or 30ms)"),
+            ("inputTokens", "5", "inputTokens cannot be \"5\" (the request's prompts are not synthetic)"),
+        ] {
+            assert_eq!(spec.set(name, value), Err(expected.to_owned()));
+        }
+        assert!(spec.set("rampUp", "10s").unwrap_err().contains("leaves nothing of the duration of 10s"));
+        assert!(spec.set("engine", "x").unwrap_err().contains("one of concurrency, rate"));
+        assert_eq!(spec, before);
+    }
+
+    #[test]
+    fn too_many_cases_cannot_be_set() {
+        let mut spec = test("target: { engine: vllm }\nrepeats: 1000");
+        let error = spec.set("concurrency", "1,2,3,4,5,6,7,8,9,10,11").unwrap_err();
+        assert!(error.contains("11000 cases"), "{error}");
+        assert_eq!(spec.cases(), 1000);
+    }
+}
