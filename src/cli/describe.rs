@@ -8,7 +8,8 @@ use super::error::CliError;
 use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
-use super::{history, logs, request_json, state_dir};
+use super::{history, load_table, logs, request_json, state_dir};
+use crate::load::Progress;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
 use crate::settings::Settings;
@@ -248,9 +249,11 @@ fn run_body(
     let summary = phase_words::of_state(&row.state);
     fields.summary(&summary)?;
     if let Some(blueprint) = &row.blueprint {
-        fields.put("Executor", blueprint.executor.as_str())?;
-        fields.put("Model", &blueprint.model)?;
-        fields.put("Launches", &blueprint.launches.to_string())?;
+        if blueprint.load.is_none() {
+            fields.put("Executor", blueprint.executor.as_str())?;
+            fields.put("Launches", &blueprint.launches.to_string())?;
+        }
+        fields.maybe("Model", Some(&blueprint.model))?;
     }
     fields.maybe("Parameters", Some(&phase_words::short_params(&line.params, usize::MAX)))?;
     fields.maybe("Command", row.plan.as_ref().map(|plan| plan.command.as_str()))?;
@@ -283,7 +286,7 @@ fn bullets(console: &mut Console, title: &str, lines: &[impl AsRef<str>]) -> Res
     lines.iter().try_for_each(|line| console.line(format!("  {}", clean(line.as_ref()))))
 }
 
-/// Repetitions so far, read from what the current launch says.
+/// Repetitions or requests so far, read from what the current task says.
 pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
     let RunState::Running { step, .. } = &row.state else {
         return None;
@@ -291,6 +294,9 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
     let launches = logs::launches(row);
     let at = launches.iter().position(|launch| launch.id.step == *step)?;
     let folder = state_dir::spool(settings, row.id).join(launches[at].id.folder());
+    if let Some(at) = Progress::read(&folder) {
+        return Some(at.words());
+    }
     let stderr = std::fs::read(folder.join(crate::executor::STDERR)).unwrap_or_default();
     let progress =
         progress::of_run(launches.len() as u64, at as u64, &LaunchProgress::of_stderr(&stderr), None)?;
@@ -314,6 +320,15 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
     }
     let mark = if run.simulated { "Results (simulated, every figure is made up):" } else { "Results:" };
     heading(console, mark)?;
+    if run.kind == "LoadTest" {
+        let cases = load_table::cases(&cases);
+        let mut table = load_table::table(&[]).indented(2);
+        for case in &cases {
+            table.row(load_table::cells(case));
+        }
+        table.print(console)?;
+        return load_table::remarks("", &cases, console);
+    }
     let mut table = Table::new(&["CASE", "TEST", "VARIED", "T/S", "MEDIAN", "SAMPLES"]).indented(2);
     for case in &cases {
         let text = |name: &str| case[name].as_str().unwrap_or_default().to_owned();

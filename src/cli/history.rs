@@ -83,7 +83,9 @@ pub fn table(runs: &[RunSummary], wide: bool) -> Table {
     let mut table = Table::new(&headers);
     let now = Timestamp::now();
     for run in runs {
-        let params = short_params(&run.params, if wide { usize::MAX } else { 40 });
+        let most = if wide { usize::MAX } else { 40 };
+        // A load test has no flags; what it yielded says more than nothing.
+        let params = run.headline.clone().unwrap_or_else(|| short_params(&run.params, most));
         let mut cells: Vec<Cell> = vec![
             Cell::new(if wide { run.id.to_string() } else { short_id(run.id) }),
             run.request.as_str().into(),

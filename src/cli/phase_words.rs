@@ -124,7 +124,9 @@ pub fn rate_cell(run: &RunSummary, value: Option<f64>, other: Option<f64>) -> Ce
     match value {
         Some(value) if run.simulated => Cell::new(format!("{} (sim)", rate(value))).style(Style::Dim),
         Some(value) => Cell::new(rate(value)),
-        None if completed && other.is_none() => Cell::new("matrix").style(Style::Dim),
+        None if completed && other.is_none() && run.kind == "LlamaBench" => {
+            Cell::new("matrix").style(Style::Dim)
+        }
         None => Cell::new("-"),
     }
 }

@@ -109,6 +109,7 @@ pub fn run_line(run: &RunSummary) -> Value {
         ("pp_stddev_ts", json!(run.pp_stddev_ts)),
         ("tg_avg_ts", json!(run.tg_avg_ts)),
         ("tg_stddev_ts", json!(run.tg_stddev_ts)),
+        ("headline", json!(run.headline)),
     ] {
         line.insert(name.to_owned(), value);
     }
@@ -134,6 +135,9 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
+    if run.kind == "LoadTest" {
+        return Ok(json!({ "simulated": run.simulated, "cases": cases(store, run.id)? }));
+    }
     Ok(json!({
         "pp_avg_ts": run.pp_avg_ts,
         "pp_stddev_ts": run.pp_stddev_ts,

@@ -4,10 +4,13 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::error::CliError;
+use super::load_table;
 use super::output::{Cell, Console, Format, Structured, Table};
 use crate::controller::context::Context;
 use crate::controller::live;
 use crate::report::status_document as document;
+use crate::request::valid::Spec;
+use crate::run::load_case::LoadCase;
 use crate::run::phase::{Phase, RunState};
 use crate::store::Store;
 use crate::store::applies::ApplyRow;
@@ -33,6 +36,24 @@ enum Outcome {
 }
 
 impl Ended {
+    fn phase(&self) -> &'static str {
+        match &self.outcome {
+            Outcome::Ran { run, .. } => run.state.phase().as_str(),
+            Outcome::Applied(apply) => document::apply_phase(apply).as_str(),
+            Outcome::Unchanged => "Unchanged",
+        }
+    }
+
+    /// The cases of a load test that has some.
+    fn load_cases(&self) -> Option<Vec<LoadCase>> {
+        match &self.outcome {
+            Outcome::Ran { run, cases, .. } if matches!(run.spec, Spec::LoadTest(_)) && !cases.is_empty() => {
+                Some(load_table::cases(cases))
+            }
+            Outcome::Ran { .. } | Outcome::Applied(_) | Outcome::Unchanged => None,
+        }
+    }
+
     pub fn is_good(&self) -> bool {
         match &self.outcome {
             Outcome::Ran { run, .. } => run.state.phase() == Phase::Completed,
@@ -78,7 +99,11 @@ pub fn show(bar: &ProgressBar, context: &Context, names: &[String]) {
     let lines = runs.iter().filter(|run| names.contains(&run.request)).map(|run| {
         let live = live(context, run);
         let detail = match (live.progress, live.activity) {
-            (Some(progress), _) => {
+            (Some(progress), Some(activity)) => {
+                let eta = progress.eta.map(|eta| format!(", {eta} left")).unwrap_or_default();
+                format!(" {} %{eta}, {activity}", progress.done)
+            }
+            (Some(progress), None) => {
                 let eta = progress.eta.map(|eta| format!(", {eta} left")).unwrap_or_default();
                 format!(" {}/{}{eta}", progress.done, progress.total)
             }
@@ -114,11 +139,29 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
         }
         Some(Format::Wide) | None => {}
     }
-    let mut table = Table::new(&["NAME", "PHASE", "CASE", "TEST", "PARAMETERS", "T/S", "±", "SAMPLES"]);
-    for one in ended {
-        rows(one, &mut table);
+    let (load, others): (Vec<&Ended>, Vec<&Ended>) = ended.iter().partition(|one| one.load_cases().is_some());
+    if !others.is_empty() {
+        let mut table = Table::new(&["NAME", "PHASE", "CASE", "TEST", "PARAMETERS", "T/S", "±", "SAMPLES"]);
+        for one in others {
+            rows(one, &mut table);
+        }
+        table.print(console)?;
+        if !load.is_empty() {
+            console.line("")?;
+        }
     }
-    table.print(console)?;
+    if !load.is_empty() {
+        let mut table = load_table::table(&["NAME", "PHASE"]);
+        for one in &load {
+            for case in one.load_cases().unwrap_or_default() {
+                let mut cells = vec![Cell::new(&one.name), Cell::new(one.phase())];
+                cells.extend(load_table::cells(&case));
+                table.row(cells);
+            }
+        }
+        table.print(console)?;
+        console.line("Latencies are in milliseconds.")?;
+    }
     for one in ended {
         explain(one, console)?;
     }
@@ -177,7 +220,15 @@ fn explain(one: &Ended, console: &mut Console) -> Result<(), CliError> {
         Outcome::Unchanged => Ok(()),
         Outcome::Ran { run, .. } => {
             if run.simulated {
-                console.line(format!("\n{}: these figures are simulated; nothing was measured", one.name))?;
+                let what = if one.load_cases().is_some() {
+                    "the server was simulated; its figures are made up"
+                } else {
+                    "these figures are simulated; nothing was measured"
+                };
+                console.line(format!("\n{}: {what}", one.name))?;
+            }
+            if let Some(cases) = one.load_cases() {
+                load_table::remarks(&one.name, &cases, console)?;
             }
             if let RunState::Ended(end) = &run.state
                 && end.phase != crate::run::phase::EndPhase::Completed

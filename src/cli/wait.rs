@@ -308,11 +308,14 @@ fn figures(store: &Store, run: Uuid) -> Result<String, CliError> {
     let Some(line) = store.run_summary(run)? else {
         return Ok(String::new());
     };
+    let mark = if line.simulated { " (simulated)" } else { "" };
+    if let Some(headline) = &line.headline {
+        return Ok(format!(": {headline}{mark}"));
+    }
     let shown: Vec<String> = [("pp", line.pp_avg_ts), ("tg", line.tg_avg_ts)]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| format!("{name} {} t/s", rate(value))))
         .collect();
-    let mark = if line.simulated { " (simulated)" } else { "" };
     Ok(if shown.is_empty() { mark.to_owned() } else { format!(": {}{mark}", shown.join(", ")) })
 }
 

@@ -13,6 +13,7 @@ use crate::executor::{STDERR, STDOUT};
 use crate::request::load_test::{CachePolicy, LoadTest};
 use crate::run::load_case::LoadCase;
 use crate::run::load_figures::{CaseInput, Pass, case_figures};
+use crate::run::load_words;
 use crate::run::measure_plan::{MeasurePlan, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE};
 use crate::run::plan::{Blueprint, Step};
 use crate::run::read_records::{Records, read_records};
@@ -116,7 +117,10 @@ pub fn results(
     let json = cases.values().map(|case| {
         serde_json::to_string(case).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))
     });
-    Ok(Results { cases: json.collect::<Result<_, _>>()?, load: data, tail, ..Results::default() })
+    let texts = json.collect::<Result<_, _>>()?;
+    let all: Vec<LoadCase> = cases.into_values().collect();
+    let headline = load_words::headline(&all);
+    Ok(Results { cases: texts, load: data, headline, tail, ..Results::default() })
 }
 
 /// The figures of a case; `None` where none of its passes began.

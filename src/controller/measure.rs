@@ -326,7 +326,7 @@ fn results(
     };
     let cases: Result<Vec<String>, Refusal> =
         (1..).zip(&cases).map(|(number, case)| case_json(number, case, blueprint)).collect();
-    Ok(Results { cases: cases?, figures, load: Vec::new(), tail })
+    Ok(Results { cases: cases?, figures, load: Vec::new(), headline: None, tail })
 }
 
 /// A case as status, `-o json` and the store show it: its number, its name, then its fields.

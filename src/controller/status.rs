@@ -8,11 +8,13 @@ use crate::decide::Decision;
 use crate::executor::{STDERR, STDOUT};
 use crate::intake::source_file::{DocumentState, FileProblem, SourceFile};
 use crate::intake::source_map::SourceMap;
+use crate::load::Progress;
+use crate::report::load_status;
 use crate::report::status_document::{
     self, Draft, Live, Measured, Metadata, ProgressStatus, Status, StatusDocument,
 };
 use crate::request::diagnostic::{Diagnostic, Located, Place, Severity};
-use crate::request::valid;
+use crate::request::valid::{self, Spec};
 use crate::run::clock::human_ms;
 use crate::run::phase::{Phase, RunState};
 use crate::run::progress::{self, LaunchProgress};
@@ -162,7 +164,10 @@ async fn valid_document(
     let (metadata, mut status) = base(context, name, &runs)?;
     let applies = context.store.applies_of(name, 1)?;
     let run = runs.first().map(|measured| &measured.run);
-    let drafts = status_document::conditions(run, applies.first());
+    let mut drafts = status_document::conditions(run, applies.first());
+    if let Some(run) = run.filter(|run| matches!(run.spec, Spec::LoadTest(_))) {
+        drafts.extend(load_status::conditions(&load_status::cases(&context.store.cases(run.id)?)));
+    }
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = match (kind, run, applies.first()) {
         ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),
@@ -229,7 +234,8 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
     };
     let mut status = Status { observed_generation: metadata.generation, ..Status::default() };
     if let Some(Measured { run, figures }) = runs.first() {
-        status.command = run.plan.as_ref().map(|plan| plan.command.clone());
+        status.command =
+            run.plan.as_ref().map(|plan| plan.command.clone()).filter(|command| !command.is_empty());
         if let Some(blueprint) = &run.blueprint {
             status.warnings.clone_from(&blueprint.warnings);
             status.dropped.clone_from(&blueprint.dropped);
@@ -237,8 +243,15 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
         status.warnings.extend(tool_warnings(run));
         status.run = Some(status_document::run_status(run, live(context, run)));
         let cases = context.store.cases(run.id)?;
-        if let (Some(figures), false) = (figures, cases.is_empty()) {
-            status.results = Some(status_document::results(figures, &cases, run.simulated));
+        match (&run.spec, figures, cases.is_empty()) {
+            (_, _, true) => {}
+            (Spec::LoadTest(_), _, false) => {
+                status.results = Some(load_status::results(&load_status::cases(&cases), run.simulated));
+            }
+            (Spec::LlamaBench(_) | Spec::Apply(_), Some(figures), false) => {
+                status.results = Some(status_document::results(figures, &cases, run.simulated));
+            }
+            (Spec::LlamaBench(_) | Spec::Apply(_), None, false) => {}
         }
     }
     status.history = runs
@@ -279,6 +292,15 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
     };
     let spool = context.spool(task);
     let stderr = measure::read(&spool.join(STDERR));
+    if let Some(at) = Progress::read(&spool) {
+        let done = at.thousandths();
+        let left = (done > 0).then(|| at.elapsed_ms * (1_000 - done.min(1_000)) / done);
+        let eta = left.map(|ms| human_ms(ms.max(1_000) / 1_000 * 1_000));
+        // In percent of all cases: requests differ too much between them.
+        live.progress = Some(ProgressStatus { done: done / 10, total: 100, eta });
+        live.activity = Some(at.words());
+        return live;
+    }
     let tail = measure::last_lines(&stderr, &measure::read(&spool.join(STDOUT)));
     live.tail = tail.lines().map(str::to_owned).collect();
     let current = LaunchProgress::of_stderr(&stderr);

@@ -69,6 +69,7 @@ fn prepared() -> Prepared {
         image: Some(ImageFacts { id: "sha256:1".to_owned(), digest: None }),
         tool: Some(ToolFacts { program: vec!["b".to_owned()], knows_progress: false, warnings: Vec::new() }),
         machine: true,
+        images: Vec::new(),
     }
 }
 

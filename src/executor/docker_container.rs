@@ -308,6 +308,7 @@ mod tests {
             container: None,
             deadline_ms: 1000,
             labels: [(LABEL_REQUEST.to_owned(), "qwen".to_owned())].into(),
+            inputs: Default::default(),
         }
     }
 

@@ -28,6 +28,33 @@ pub struct Progress {
     pub elapsed_ms: u64,
 }
 
+impl Progress {
+    /// What a measuring task's folder says; `None` before its first case.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let text = std::fs::read(folder.join(PROGRESS_FILE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// `case 2 of 3 (c=4): 35 of 100 requests, 1 failed`
+    pub fn words(&self) -> String {
+        let done = match self.of {
+            Some(of) => format!("{} of {of} requests", self.done),
+            None => format!("{} requests", self.done),
+        };
+        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
+        format!("case {} of {} ({}): {done}{failed}", self.case, self.cases, self.label)
+    }
+
+    /// Thousandths of all cases, each for as much as another.
+    pub fn thousandths(&self) -> u64 {
+        let of_case = match self.of {
+            Some(of) => (self.done * 1_000 / of.max(1)).min(1_000),
+            None => self.by_time.unwrap_or(0),
+        };
+        (u64::from(self.case.saturating_sub(1)) * 1_000 + of_case) / u64::from(self.cases.max(1))
+    }
+}
+
 /// The counters of the case that runs.
 #[derive(Debug, Default)]
 pub struct Counters {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::request::diagnostic::Located;
 use crate::request::schema::API_VERSION;
+use crate::request::valid::Spec;
 use crate::run::phase::{EndPhase, Phase, RunState};
 use crate::run::reason::Reason;
 use crate::store::applies::{ApplyRow, ApplyState};
@@ -142,10 +143,16 @@ pub struct Past {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     pub completed_at: Option<String>,
-    #[serde(rename = "pp_avg_ts")]
-    pub pp_avg_ts: Option<f64>,
-    #[serde(rename = "tg_avg_ts")]
-    pub tg_avg_ts: Option<f64>,
+    #[serde(flatten)]
+    pub figures: PastFigures,
+}
+
+/// The figures that stand for a past run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum PastFigures {
+    Bench { pp_avg_ts: Option<f64>, tg_avg_ts: Option<f64> },
+    Load { headline: Option<String> },
 }
 
 /// A run with what was measured.
@@ -291,7 +298,7 @@ fn rounded(value: Option<f64>) -> Value {
 }
 
 /// Four places after the point are more than any benchmark carries.
-fn four_places(value: f64) -> f64 {
+pub fn four_places(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
@@ -309,8 +316,13 @@ pub fn past(measured: &Measured) -> Past {
             | RunState::Ended(_) => None,
         },
         completed_at: run.completed_at.clone(),
-        pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),
-        tg_avg_ts: figures.and_then(|figures| figures.tg_avg_ts).map(four_places),
+        figures: match &run.spec {
+            Spec::LoadTest(_) => PastFigures::Load { headline: run.headline.clone() },
+            Spec::LlamaBench(_) | Spec::Apply(_) => PastFigures::Bench {
+                pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),
+                tg_avg_ts: figures.and_then(|figures| figures.tg_avg_ts).map(four_places),
+            },
+        },
     }
 }
 

@@ -17,6 +17,7 @@ mod load_latency;
 mod load_throughput;
 mod load_totals;
 mod load_validity;
+pub mod load_words;
 pub mod measure_plan;
 pub mod outcome;
 mod outcome_start;

@@ -29,6 +29,8 @@ pub struct RunSummary {
     pub pp_stddev_ts: Option<f64>,
     pub tg_avg_ts: Option<f64>,
     pub tg_stddev_ts: Option<f64>,
+    /// What stands for a load test's figures.
+    pub headline: Option<String>,
     /// UTC, RFC 3339.
     pub created_at: String,
     pub started_at: Option<String>,
@@ -80,7 +82,7 @@ pub struct NamedCondition {
 const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS run_kind, r.service, \
     r.generation AS run_generation, r.state_json, r.simulated, \
     json_extract(r.blueprint_json, '$.launches') AS launches, b.params_json, b.pp_avg_ts, b.pp_stddev_ts, \
-    b.tg_avg_ts, b.tg_stddev_ts, r.created_at AS run_created_at, r.started_at, r.completed_at";
+    b.tg_avg_ts, b.tg_stddev_ts, r.headline, r.created_at AS run_created_at, r.started_at, r.completed_at";
 
 impl super::Store {
     /// Runs with their figures, newest first.
@@ -193,6 +195,7 @@ fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
         pp_avg_ts: row.get("pp_avg_ts")?,
         pp_stddev_ts: row.get("pp_stddev_ts")?,
         tg_avg_ts: row.get("tg_avg_ts")?,
+        headline: row.get("headline")?,
         tg_stddev_ts: row.get("tg_stddev_ts")?,
         created_at: row.get("run_created_at")?,
         started_at: row.get("started_at")?,

@@ -40,6 +40,8 @@ pub struct RunRow {
     pub fingerprint: Option<Value>,
     /// Last lines of output of an ended run.
     pub tail: Option<String>,
+    /// What stands for its figures in lists, where they are not two rates.
+    pub headline: Option<String>,
     pub simulated: bool,
     pub pinned: bool,
     /// UTC, RFC 3339.
@@ -56,6 +58,7 @@ pub struct Results {
     pub figures: benchmarks::Figures,
     /// What the cases of a load test leave beside their figures.
     pub load: Vec<load_results::CaseData>,
+    pub headline: Option<String>,
     pub tail: Option<String>,
 }
 
@@ -92,7 +95,7 @@ impl Filter {
 
 const COLUMNS: &str = "seq, id, request_uid, request_name, request_path, generation, service, spec_json, \
     spec_hash, timeout_ms, backoff_limit, attempt, faults, failures, state_json, blueprint_json, plan_json, \
-    fingerprint_json, tail, simulated, pinned, created_at, started_at, completed_at";
+    fingerprint_json, tail, headline, simulated, pinned, created_at, started_at, completed_at";
 
 impl super::Store {
     /// Runs that have not ended, oldest first.
@@ -293,9 +296,11 @@ pub fn set_results(
     for (number, case) in (1i64..).zip(&results.cases) {
         insert.execute(params![id.to_string(), number, case])?;
     }
-    connection
-        .prepare_cached("UPDATE runs SET tail = ?2 WHERE id = ?1")?
-        .execute(params![id.to_string(), results.tail])?;
+    connection.prepare_cached("UPDATE runs SET tail = ?2, headline = ?3 WHERE id = ?1")?.execute(params![
+        id.to_string(),
+        results.tail,
+        results.headline
+    ])?;
     load_results::set(connection, id, &results.load, unix)?;
     benchmarks::set_figures(connection, id, &results.figures)
 }
@@ -346,6 +351,7 @@ fn run(row: &Row<'_>) -> Result<RunRow, StoreError> {
         plan: plan.map(|text| decode("plan", &text)).transpose()?,
         fingerprint: fingerprint.map(|text| decode("fingerprint", &text)).transpose()?,
         tail: row.get("tail")?,
+        headline: row.get("headline")?,
         simulated: row.get("simulated")?,
         pinned: row.get("pinned")?,
         created_at: row.get("created_at")?,

@@ -136,6 +136,7 @@ impl Place {
             container: None,
             deadline_ms: 1000,
             labels: Default::default(),
+            inputs: Default::default(),
         };
         let blueprint = Blueprint {
             version: PLAN_VERSION,
@@ -157,6 +158,7 @@ impl Place {
             preparing_ms: 1000,
             claims: Vec::new(),
             stop: Vec::new(),
+            load: None,
         };
         let cases = cases(cells);
         let mut results = Results { cases: cases.0, ..Results::default() };
@@ -166,7 +168,7 @@ impl Place {
             .write(move |connection| {
                 runs::create(connection, &new, NOW)?;
                 runs::set_blueprint(connection, id, &blueprint)?;
-                runs::set_results(connection, id, &results)?;
+                runs::set_results(connection, id, &results, 0)?;
                 runs::advance(connection, id, &RunState::Ended(ending), NOW)
             })
             .await

@@ -172,8 +172,10 @@ impl Seeded {
             cases: vec![case(1, "pp512", 1240.5), case(2, "tg128", 85.25)],
             figures: Figures { pp_avg_ts: Some(1240.5), tg_avg_ts: Some(85.25), ..Figures::default() },
             tail: Some("the last line".to_owned()),
+            load: Vec::new(),
+            headline: None,
         };
-        self.write(move |connection| runs::set_results(connection, id, &results));
+        self.write(move |connection| runs::set_results(connection, id, &results, 0));
         id
     }
 
@@ -213,6 +215,7 @@ fn spec(run: Uuid, step: u32) -> TaskSpec {
         container: None,
         deadline_ms: 600_000,
         labels: Default::default(),
+        inputs: Default::default(),
     }
 }
 
@@ -235,6 +238,7 @@ fn blueprint(run: Uuid) -> Blueprint {
         preparing_ms: 1000,
         claims: Vec::new(),
         stop: Vec::new(),
+        load: None,
     }
 }
 

@@ -48,6 +48,7 @@ impl Bench {
             container: Some(ContainerSpec { image: daemon::image(), ..Default::default() }),
             deadline_ms: 60_000,
             labels: [("benchlet.request".to_owned(), "a-request".to_owned())].into(),
+            inputs: Default::default(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Bench {
             container: None,
             deadline_ms: 60_000,
             labels: Default::default(),
+            inputs: Default::default(),
         }
     }
 

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::rows::{Rows, RunRow};
 use crate::decide::observed::{Job, JobResult, JobStatus, Refusal, TaskEnd};
 use crate::run::phase::RunState;
-use crate::run::plan::{ImageFacts, Step, ToolFacts};
+use crate::run::plan::{ImageFacts, ToolFacts};
 use crate::run::reason::Reason;
-use crate::run::step::{Exit, ExitCause, Role, TaskId, TaskState};
+use crate::run::step::{Exit, ExitCause, TaskId, TaskState};
 
 const NEVER: u64 = u64::MAX;
 const FAILS: u8 = 1;
@@ -66,10 +66,8 @@ fn exited(code: i64) -> TaskState {
 /// The task of the step at which a Running run stands, as `controller::observe` finds it.
 pub fn current_task(run: &RunRow) -> Option<TaskId> {
     let RunState::Running { step, .. } = run.state else { return None };
-    match run.plan.as_ref()?.steps.get(step as usize)? {
-        Step::Bench { .. } => Some(TaskId { run: run.id, attempt: run.attempt, step, role: Role::Bench }),
-        Step::StopService { .. } | Step::StartService { .. } => None,
-    }
+    let role = run.plan.as_ref()?.steps.get(step as usize)?.task()?.id.role;
+    Some(TaskId { run: run.id, attempt: run.attempt, step, role })
 }
 
 impl Machine {
@@ -294,7 +292,11 @@ impl Machine {
             })),
             Job::StopService if fate == FAILS => failed(Reason::ServiceRunning),
             Job::Machine | Job::Collect if fate == FAILS => failed(Reason::InternalError),
-            Job::Machine | Job::StopService | Job::Collect => done(JobResult::Finished),
+            Job::StartEngine if fate == FAILS => failed(Reason::EngineFailed),
+            Job::StopEngine if !self.reachable => None,
+            Job::Machine | Job::StopService | Job::StartEngine | Job::StopEngine | Job::Collect => {
+                done(JobResult::Finished)
+            }
         }
     }
 

@@ -97,6 +97,7 @@ pub fn resolve(
         container: (executor == ExecutorKind::Docker).then(ContainerSpec::default),
         deadline_ms: timeout_ms,
         labels: BTreeMap::new(),
+        inputs: BTreeMap::new(),
     };
     Ok(Box::new(Blueprint {
         version: PLAN_VERSION,
@@ -115,5 +116,6 @@ pub fn resolve(
         preparing_ms: PREPARING_MS,
         claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
         stop: if spec.conflict == Conflict::Stop { vec!["container".to_owned()] } else { Vec::new() },
+        load: None,
     }))
 }

@@ -19,6 +19,9 @@ CREATE TABLE series (
     PRIMARY KEY (run_id, number, name)
 ) STRICT, WITHOUT ROWID;
 
+-- The figure that stands for a whole run in lists, in words.
+ALTER TABLE runs ADD COLUMN headline TEXT;
+
 ALTER TABLE benchmark_results ADD COLUMN run_id TEXT REFERENCES runs (id) ON DELETE CASCADE;
 ALTER TABLE benchmark_results ADD COLUMN case_number INTEGER;
 ALTER TABLE benchmark_results ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0;

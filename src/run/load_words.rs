@@ -1,0 +1,67 @@
+//! A load test's figures in one line each, for status files, lists and summaries. Rounds for people;
+//! computes nothing.
+
+use super::load_case::LoadCase;
+use crate::stats::summary::Summary;
+
+/// `c=4: 160.2 tok/s, 10.0 req/s, ttft p50 20.4 ms p95 21.0 ms, itl p50 2.0 ms p95 2.1 ms, 40 of 40 ok`
+pub fn line(case: &LoadCase) -> String {
+    let mut words = rates(case);
+    for (name, summary) in [("ttft", &case.metrics.ttft), ("itl", itl(case)), ("e2e", &case.metrics.e2e)] {
+        if let Some(summary) = summary {
+            words.push(format!("{name} p50 {} ms p95 {} ms", ms(summary.p50), ms(summary.p95)));
+        }
+    }
+    words.push(format!("{} of {} ok", case.requests.ok, case.requests.total));
+    if !case.valid {
+        words.push("not valid".to_owned());
+    }
+    format!("{}: {}", case.label(), words.join(", "))
+}
+
+/// By the tokens of each chunk where they are known, else by chunk.
+fn itl(case: &LoadCase) -> &Option<Summary> {
+    if case.metrics.itl.is_some() { &case.metrics.itl } else { &case.metrics.icl }
+}
+
+fn rates(case: &LoadCase) -> Vec<String> {
+    let tokens = case.throughput.output_tokens_per_s.map(|rate| format!("{} tok/s", short(rate)));
+    let requests = case.throughput.requests_per_s.map(|rate| format!("{} req/s", short(rate)));
+    tokens.into_iter().chain(requests).collect()
+}
+
+/// The case with the most tokens, or else requests, a second: `412.3 tok/s at c=16 (best of 3 cases)`.
+pub fn headline(cases: &[LoadCase]) -> Option<String> {
+    let rate = |case: &LoadCase| {
+        case.throughput
+            .output_tokens_per_s
+            .or(case.throughput.requests_per_s)
+            .filter(|_| case.requests.ok > 0)
+    };
+    let best = cases
+        .iter()
+        .filter(|case| rate(case).is_some())
+        .max_by(|a, b| rate(a).unwrap_or_default().total_cmp(&rate(b).unwrap_or_default()))?;
+    let told = rates(best).into_iter().next()?;
+    let of = if cases.len() > 1 { format!(" (best of {} cases)", cases.len()) } else { String::new() };
+    Some(format!("{told} at {}{of}", best.label()))
+}
+
+/// Milliseconds with as many places as they carry.
+pub fn ms(value: f64) -> String {
+    match value.abs() {
+        small if small < 1.0 => format!("{value:.3}"),
+        some if some < 100.0 => format!("{value:.2}"),
+        many if many < 10_000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// A rate with as many places as it carries.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        some if some < 10.0 => format!("{value:.2}"),
+        many if many < 1_000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
