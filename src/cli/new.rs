@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::error::CliError;
+use super::new_load_test::{self, NewLoadTest};
 use super::output::Console;
 use super::{plan, run_selection, set_flag, state_dir};
 use crate::controller::surroundings::SIMULATED;
@@ -19,6 +20,7 @@ use crate::settings::Settings;
 Examples:
   benchlet new LlamaBench --service qwen3 > requests/qwen3.yaml
   benchlet new LlamaBench --service qwen3 --set -b=512,1024 --set -fa=on --name qwen3-batches
+  benchlet new LoadTest --engine llama.cpp --url http://localhost:8080 --concurrency 1,5,10 --duration 30s
   benchlet new Apply --request qwen3-batches --run Best --metric tg_avg_ts")]
 pub struct New {
     #[command(subcommand)]
@@ -30,6 +32,9 @@ pub enum Kind {
     /// llama-bench for one service
     #[command(name = "LlamaBench", visible_alias = "llamabench", alias = "llama-bench")]
     LlamaBench(NewLlamaBench),
+    /// HTTP load on an inference server
+    #[command(name = "LoadTest", visible_alias = "loadtest", alias = "load-test")]
+    LoadTest(NewLoadTest),
     /// Put a finished run's configuration into its service
     #[command(name = "Apply", visible_alias = "apply")]
     Apply(NewApply),
@@ -81,6 +86,7 @@ pub enum Which {
 pub fn run(verb: &New, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let text = match &verb.kind {
         Kind::LlamaBench(new) => llama_bench(new, settings)?,
+        Kind::LoadTest(new) => new_load_test::text(new)?,
         Kind::Apply(new) => apply(new)?,
     };
     check(&text)?;
@@ -235,7 +241,7 @@ spec:
 }
 
 /// A value as YAML reads it back: plain where that is safe, else in double quotes.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let mut characters = value.chars();
     let begins_well =
         characters.next().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_'))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::error::CliError;
 use super::output::{Console, Structured, Style, Table, clean, short_duration};
-use super::{block_on, state_dir};
+use super::{block_on, plan_load, state_dir};
 use crate::controller::surroundings::{Asked, Place, find_service, look_around};
 use crate::executor::DockerExecutor;
 use crate::intake::load::{self, Content, Loaded};
@@ -48,16 +48,15 @@ const SHOWN: usize = 50;
 
 pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let request = read(&verb.file, verb.name.as_deref())?;
-    let Spec::LlamaBench(spec) = &request.spec else {
-        return Err(match request.spec {
-            Spec::LlamaBench(_) | Spec::Apply(_) => {
-                CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
-                    .hint("`dryRun: true` in its spec puts the difference into its status")
-            }
-            Spec::LoadTest(_) => {
-                CliError::usage(format!("{} is a LoadTest, which cannot be carried out yet", request.name))
-            }
-        });
+    let spec = match &request.spec {
+        Spec::LlamaBench(spec) => spec,
+        Spec::LoadTest(spec) => {
+            return plan_load::run(&request, spec, &verb.file, settings, verb.output, console);
+        }
+        Spec::Apply(_) => {
+            return Err(CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
+                .hint("`dryRun: true` in its spec puts the difference into its status"));
+        }
     };
     let service = service(&spec.service, settings)?;
     let store = state_dir::open_if_there(settings)?;
@@ -70,7 +69,8 @@ pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<()
     }
 }
 
-fn refused(refusal: Refusal) -> CliError {
+/// A request that is valid and cannot run, with the reason.
+pub fn refused(refusal: Refusal) -> CliError {
     CliError::no(format!("the request cannot run: {} ({})", refusal.message, refusal.reason))
         .maybe_hint(refusal.hint)
 }

@@ -11,7 +11,7 @@ use super::measure::{launch_tasks, read};
 use crate::decide::observed::TaskEnd;
 use crate::executor::{STDERR, STDOUT};
 use crate::request::load_test::{CachePolicy, LoadTest};
-use crate::run::load_case::LoadCase;
+use crate::run::load_case::{Cost, LoadCase};
 use crate::run::load_figures::{CaseInput, Pass, case_figures};
 use crate::run::load_words;
 use crate::run::measure_plan::{MeasurePlan, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE};
@@ -150,7 +150,7 @@ fn case(number: u32, step: &Measured, spec: &LoadTest, blueprint: &Blueprint) ->
     let planned = step.plan.targets.get(target)?;
     // Prompts that share their beginning are meant to find it in a cache.
     let shares = matches!(&step.plan.prompts, PromptPlan::Synthetic { shared_prefix_tokens, .. } if *shared_prefix_tokens > 0);
-    Some(case_figures(&CaseInput {
+    let mut made = case_figures(&CaseInput {
         number,
         target: planned,
         facts: step.records.targets.get(&target),
@@ -160,7 +160,9 @@ fn case(number: u32, step: &Measured, spec: &LoadTest, blueprint: &Blueprint) ->
         output: &spec.output,
         cache: if shares { CachePolicy::Keep } else { spec.cache },
         simulated: blueprint.simulated || planned.simulated,
-    }))
+    });
+    made.cost = spec.cost.as_ref().map(|cost| Cost::of(cost.per_hour, &made.throughput));
+    Some(made)
 }
 
 fn case_data(

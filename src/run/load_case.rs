@@ -58,8 +58,35 @@ pub struct LoadCase {
     pub repeats: Vec<RepeatFigures>,
     /// Tokens, as the server says.
     pub context_window: Option<u64>,
+    /// Where the request says what the machine costs.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     /// The figures are made up by the simulated engine.
     pub simulated: bool,
+}
+
+/// What was measured, in the currency of the request's `cost`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    pub per_hour: f64,
+    /// per_hour ÷ successful requests in an hour × 1,000.
+    pub per_thousand_requests: Option<f64>,
+    /// per_hour ÷ generated tokens in an hour × 1,000,000.
+    pub per_million_output_tokens: Option<f64>,
+}
+
+impl Cost {
+    /// What requests and tokens cost at a case's throughput.
+    pub fn of(per_hour: f64, throughput: &Throughput) -> Self {
+        let each = |rate: Option<f64>, count: f64| {
+            rate.filter(|rate| *rate > 0.0).map(|rate| per_hour / (rate * 3_600.0) * count)
+        };
+        Self {
+            per_hour,
+            per_thousand_requests: each(throughput.requests_per_s, 1e3),
+            per_million_output_tokens: each(throughput.output_tokens_per_s, 1e6),
+        }
+    }
 }
 
 /// Latencies of the successful requests in milliseconds; `client_delay` of all that were sent.
