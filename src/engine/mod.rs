@@ -3,3 +3,4 @@
 //! or results.
 
 pub mod http;
+pub mod simulated;

@@ -222,11 +222,17 @@ pub struct Synthetic {
 pub enum Distribution {
     Fixed,
     /// Evenly within ± `percent` of the mean.
-    Uniform { percent: f64 },
+    Uniform {
+        percent: f64,
+    },
     /// Standard deviation in percent of the mean; never below one token.
-    Normal { percent: f64 },
+    Normal {
+        percent: f64,
+    },
     /// The logarithm is normal with this standard deviation; the mean is kept.
-    LogNormal { sigma: f64 },
+    LogNormal {
+        sigma: f64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -123,7 +123,9 @@ pub enum Framing {
 pub enum Endpoint {
     Url(String),
     /// Started for the run: its spool folder's name beside this task's own.
-    Started { folder: String },
+    Started {
+        folder: String,
+    },
 }
 
 /// What is known of an engine that was started for the run.
@@ -184,7 +186,10 @@ pub enum PromptPlan {
     Inline(Vec<Prompt>),
     /// A copy of the user's file, by its path relative to the task's folder.
     File(String),
-    Synthetic { distribution: Distribution, shared_prefix_tokens: u32 },
+    Synthetic {
+        distribution: Distribution,
+        shared_prefix_tokens: u32,
+    },
 }
 
 /// `[collectors.NAME]` of the settings: metrics of a Prometheus endpoint that join the series.
