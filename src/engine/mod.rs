@@ -13,4 +13,5 @@ mod llama_cpp;
 mod ollama;
 mod openai;
 pub mod piece;
+pub mod simulated;
 pub mod wire;

@@ -1,8 +1,9 @@
 //! The hidden verb `sim`: benchlet's own stand-ins, for trying out and for tests. Whatever they print
-//! is made up and says so; they load no model and touch no file.
+//! is made up and says so; they load no model and touch no file but the log that one is asked for.
 
 mod llama_bench_arguments;
 mod llama_bench_rows;
+pub mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ pub enum Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    Serve(Box<serve::ServeSimulated>),
 }
 
 /// How a test wants the stand-in to behave.
@@ -59,6 +61,14 @@ pub fn run(sim: &Sim) -> ExitCode {
             // A reader that is gone ends it like any other program that nobody listens to.
             llama_bench(arguments, &behaviour).map_or(ExitCode::FAILURE, ExitCode::from)
         }
+        Sim::Serve(flags) => match serve::run(flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+                ExitCode::from(2)
+            }
+        },
     }
 }
 
