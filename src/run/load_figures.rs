@@ -108,6 +108,8 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
         samples: samples(passes),
         repeats: repeats(passes),
         context_window: input.facts.and_then(|facts| facts.context_window),
+        // Whoever knows the request adds it.
+        cost: None,
         simulated: input.simulated || input.target.simulated,
         metrics,
         requests,
