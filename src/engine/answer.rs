@@ -2,6 +2,8 @@
 //! come in, the record comes out, however the bytes were split. Every piece of one read has that read's
 //! time.
 
+use serde::de::IgnoredAny;
+
 use super::frames::{Framed, Splitter};
 use super::http::{HttpError, ResponseReader};
 use super::piece::{Piece, error_words};
@@ -34,10 +36,13 @@ struct Told {
     streamed: bool,
     keeps_text: bool,
     last_chunk_us: u64,
-    tokens_out: u64,
+    /// Tokens up to the last chunk with text. Those that showed nothing count for the next one that does.
+    tokens_shown: u64,
     /// Every chunk with text so far came with a count.
     counted: bool,
     ended: bool,
+    /// A piece was the beginning of JSON.
+    half_piece: bool,
 }
 
 impl<'w> Answer<'w> {
@@ -54,9 +59,10 @@ impl<'w> Answer<'w> {
                 streamed: prepared.framing != Framing::Json,
                 keeps_text,
                 last_chunk_us: 0,
-                tokens_out: 0,
+                tokens_shown: 0,
                 counted: true,
                 ended: false,
+                half_piece: false,
             },
         }
     }
@@ -111,8 +117,16 @@ impl<'w> Answer<'w> {
     /// # Errors
     /// The answer was not whole.
     pub fn closed(&mut self, at_us: u64) -> Result<(), RequestError> {
+        let ends_with_connection = self.reader.ends_with_connection();
         self.reader.end().map_err(of_http)?;
-        self.whole(at_us)
+        self.whole(at_us).map_err(|error| {
+            let is_cut = error.kind == ErrorKind::BadPayload && ends_with_connection && self.told.half_piece;
+            if is_cut {
+                fault(ErrorKind::CutStream, "the connection ended within a piece of the answer")
+            } else {
+                error
+            }
+        })
     }
 
     fn whole(&mut self, at_us: u64) -> Result<(), RequestError> {
@@ -129,16 +143,9 @@ impl<'w> Answer<'w> {
             }
         });
         outcome?;
-        let told = &mut self.told;
-        if told.streamed {
-            let silent = !told.ended && told.record.finish_reason.is_none();
-            if silent && self.wire.tells_the_end() {
-                let words =
-                    "the stream ended without saying why: neither a finish reason nor its end mark came";
-                return Err(fault(ErrorKind::CutStream, words));
-            }
-        } else {
-            told.record.last_token_us = Some(at_us);
+        self.told.check_end(self.wire)?;
+        if !self.told.streamed {
+            self.told.record.last_token_us = Some(at_us);
         }
         Ok(())
     }
@@ -203,12 +210,41 @@ impl Told {
                 return Err(fault(ErrorKind::ServerError, &words));
             }
         };
-        self.record.first_chunk_us.get_or_insert(at_us);
-        let piece = wire.piece(data).map_err(|error| fault(ErrorKind::BadPayload, &error.0))?;
+        if self.streamed {
+            self.record.first_chunk_us.get_or_insert(at_us);
+        }
+        let piece = match wire.piece(data) {
+            Ok(piece) => piece,
+            Err(error) => {
+                let json: Result<IgnoredAny, _> = serde_json::from_slice(data);
+                self.half_piece = json.is_err_and(|error| error.is_eof());
+                return Err(fault(ErrorKind::BadPayload, &error.0));
+            }
+        };
         if let Some(words) = &piece.error {
             return Err(fault(ErrorKind::ServerError, words));
         }
         self.piece(&piece, at_us);
+        Ok(())
+    }
+
+    /// An answer that neither says why it ended nor says anything else is no success.
+    fn check_end(&self, wire: &Wire) -> Result<(), RequestError> {
+        if self.ended || self.record.finish_reason.is_some() {
+            return Ok(());
+        }
+        if self.streamed && self.record.first_chunk_us.is_none() {
+            let words = "the answer was to be streamed, and no piece of a stream came";
+            return Err(fault(ErrorKind::BadPayload, words));
+        }
+        if self.streamed && wire.tells_the_end() {
+            let words = "the stream ended without saying why: neither a finish reason nor its end mark came";
+            return Err(fault(ErrorKind::CutStream, words));
+        }
+        if self.record.chars == 0 && self.record.tokens_out.is_none() {
+            let words = format!("nothing in the answer is a text of {}", wire.dialect.as_str());
+            return Err(fault(ErrorKind::BadPayload, &words));
+        }
         Ok(())
     }
 
@@ -228,7 +264,6 @@ impl Told {
             }
         }
         if let Some(tokens) = piece.tokens_out {
-            self.tokens_out = tokens;
             // What the answer itself counts at its end goes over an engine's own counters.
             if self.record.token_source.is_none_or(|known| piece.source.is_some_and(|source| source <= known))
             {
@@ -263,7 +298,8 @@ impl Told {
         self.last_chunk_us = at_us;
         match piece.tokens_out {
             Some(tokens) => {
-                let new = tokens.saturating_sub(self.tokens_out);
+                let new = tokens.saturating_sub(self.tokens_shown);
+                self.tokens_shown = tokens;
                 self.record.chunk_tokens.push(u16::try_from(new).unwrap_or(u16::MAX));
             }
             None => self.counted = false,
@@ -302,3 +338,10 @@ fn of_status(status: u16, location: Option<&str>, body: &[u8]) -> RequestError {
     };
     fault(ErrorKind::HttpStatus, &words)
 }
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "answer_trouble_tests.rs"]
+mod trouble_tests;

@@ -111,8 +111,9 @@ impl Wire {
         Err(AskError::Status { path: path.to_owned(), status, words })
     }
 
-    /// What the server says of itself. What it does not say is left unknown; nothing here fails a run.
-    pub async fn facts(&self) -> TargetFacts {
+    /// What the server says of itself and of `model`, else of the one that it names first. What it does
+    /// not say is left unknown; nothing here fails a run.
+    pub async fn facts(&self, model: Option<&str>) -> TargetFacts {
         let mut facts = TargetFacts { url: self.address.to_string(), ..TargetFacts::default() };
         match &self.dialect {
             Dialect::OpenAi | Dialect::Vllm | Dialect::LlamaCpp => {
@@ -120,8 +121,8 @@ impl Wire {
                     let list = models["data"].as_array().cloned().unwrap_or_default();
                     let names = list.iter().filter_map(|model| model["id"].as_str().map(str::to_owned));
                     facts.models = names.collect();
-                    let first = list.first().cloned().unwrap_or_default();
-                    let number = |pointer: &str| first.pointer(pointer).and_then(Value::as_u64);
+                    let entry = entry(&list, "id", model);
+                    let number = |pointer: &str| entry.pointer(pointer).and_then(Value::as_u64);
                     facts.context_window = number("/max_model_len");
                     facts.model_size_bytes = number("/meta/size");
                     facts.model_params = number("/meta/n_params").map(|count| count.to_string());
@@ -132,10 +133,10 @@ impl Wire {
                     let list = tags["models"].as_array().cloned().unwrap_or_default();
                     let names = list.iter().filter_map(|model| model["name"].as_str().map(str::to_owned));
                     facts.models = names.collect();
-                    let first = list.first().cloned().unwrap_or_default();
-                    facts.model_size_bytes = first["size"].as_u64();
+                    let entry = entry(&list, "name", model);
+                    facts.model_size_bytes = entry["size"].as_u64();
                     facts.model_params =
-                        first.pointer("/details/parameter_size").and_then(Value::as_str).map(str::to_owned);
+                        entry.pointer("/details/parameter_size").and_then(Value::as_str).map(str::to_owned);
                 }
             }
             Dialect::Custom(_) => {}
@@ -162,6 +163,7 @@ impl Wire {
             }
             Dialect::OpenAi | Dialect::Custom(_) => {}
         }
+        facts.model = model.map(str::to_owned).or_else(|| facts.models.first().cloned());
         facts
     }
 
@@ -207,5 +209,35 @@ impl Wire {
             Dialect::Custom(engine) => engine.metrics.as_deref(),
             Dialect::Ollama | Dialect::OpenAi => None,
         }
+    }
+}
+
+/// What a list of models says of the one that is measured. Of several, none is taken for another.
+fn entry(list: &[Value], name: &str, model: Option<&str>) -> Value {
+    let found = match (model, list) {
+        (None, _) | (Some(_), [_]) => list.first(),
+        (Some(model), _) => list.iter().find(|entry| {
+            // Ollama completes a name without a tag so.
+            let listed = entry[name].as_str().unwrap_or_default();
+            listed == model || listed.strip_suffix(":latest") == Some(model)
+        }),
+    };
+    found.cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_entry_is_its_own_and_never_another_ones() {
+        let list = [json!({ "name": "small:latest", "size": 1 }), json!({ "name": "big:70b", "size": 70 })];
+        let size = |list: &[Value], model| entry(list, "name", model)["size"].as_u64();
+        assert_eq!(size(&list, None), Some(1), "the first is the one that is measured");
+        assert_eq!(size(&list, Some("big:70b")), Some(70));
+        assert_eq!(size(&list, Some("small")), Some(1));
+        assert_eq!(size(&list, Some("big")), None);
+        assert_eq!(size(&list[1..], Some("alias")), Some(70), "there is no other");
+        assert_eq!(size(&[], Some("big")), None);
     }
 }

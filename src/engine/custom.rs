@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::piece::{Malformed, Piece};
+use super::piece::{Malformed, Piece, error_words};
 use super::wire::Ask;
 use crate::run::measure_plan::{CustomEngine, Framing};
 use crate::run::request_record::TokenSource;
@@ -49,7 +49,7 @@ pub fn body(engine: &CustomEngine, ask: &Ask<'_>) -> Result<Value, Malformed> {
 }
 
 pub fn piece<'d>(engine: &CustomEngine, data: &'d [u8]) -> Result<Piece<'d>, Malformed> {
-    if engine.framing == Framing::Sse && data == b"[DONE]" {
+    if engine.framing == Framing::Sse && data.trim_ascii() == b"[DONE]" {
         return Ok(Piece { last: true, ..Piece::default() });
     }
     let value: Value = serde_json::from_slice(data).map_err(|error| Malformed::new(&error, data))?;
@@ -59,8 +59,17 @@ pub fn piece<'d>(engine: &CustomEngine, data: &'d [u8]) -> Result<Piece<'d>, Mal
         _ => None,
     };
     let tokens_out = number(&engine.tokens_out);
+    let content = text(&engine.text).map(Cow::Owned);
+    // What nearly every server calls it; nothing describes it in the settings.
+    let has_failed = content.is_none()
+        && value
+            .get("error")
+            .is_some_and(|error| error.is_object() || error.as_str().is_some_and(|words| !words.is_empty()));
+    if has_failed {
+        return Ok(Piece::failed(error_words(&value)));
+    }
     Ok(Piece {
-        content: text(&engine.text).map(Cow::Owned),
+        content,
         tokens_in: number(&engine.tokens_in),
         tokens_cached: number(&engine.tokens_cached),
         source: tokens_out.map(|_| TokenSource::Engine),
@@ -134,5 +143,15 @@ mod tests {
         assert_eq!(piece.content.as_deref(), Some("hi"));
         assert_eq!((piece.tokens_out, piece.source), (Some(3), Some(TokenSource::Engine)));
         assert_eq!(piece.finish_reason.as_deref(), Some("length"));
+    }
+
+    #[test]
+    fn an_error_in_place_of_text_is_an_error() {
+        let engine = engine("{}");
+        let failed = |data: &'static [u8]| piece(&engine, data).unwrap().error;
+        assert_eq!(failed(br#"{"error": {"message": "out of memory"}}"#).as_deref(), Some("out of memory"));
+        assert_eq!(failed(br#"{"error": "busy"}"#).as_deref(), Some("busy"));
+        assert_eq!(failed(br#"{"error": null, "n": 3}"#), None);
+        assert_eq!(failed(br#"{"error": "", "out": [{"t": "hi"}]}"#), None);
     }
 }

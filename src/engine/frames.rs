@@ -96,7 +96,7 @@ impl Splitter {
         } else if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);
             let alone = !self.has_event && (after.starts_with(b"\n") || after.starts_with(b"\r\n"));
-            if alone {
+            if alone && !data.is_empty() {
                 // The common case, an event of one line that has come whole, without a copy.
                 piece(Framed::Data(data));
                 return;
@@ -113,11 +113,12 @@ impl Splitter {
     }
 
     fn dispatch(&mut self, piece: &mut impl FnMut(Framed<'_>)) {
-        if self.has_event {
+        // An event without data says nothing; some servers send one to keep a connection open.
+        if self.has_event && !self.event.is_empty() {
             piece(Framed::Data(&self.event));
-            self.event.clear();
-            self.has_event = false;
         }
+        self.event.clear();
+        self.has_event = false;
     }
 }
 
@@ -155,6 +156,12 @@ mod tests {
         }
         let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
         assert_eq!(pieces(Framing::Sse, &single), expected);
+    }
+
+    #[test]
+    fn an_event_without_data_is_no_piece() {
+        assert_eq!(pieces(Framing::Sse, &[b"data:\n\ndata: \n\ndata: 1\n\n"]), ["1"]);
+        assert_eq!(pieces(Framing::Sse, &[b"data:\n", b"\ndata: 1\n\n"]), ["1"]);
     }
 
     #[test]

@@ -11,14 +11,19 @@ use crate::run::request_record::TokenSource;
 pub const PATH: &str = "/completion";
 
 pub fn body(ask: &Ask<'_>) -> Value {
-    json!({
+    let mut body = json!({
         "prompt": ask.text(),
         "n_predict": ask.max_tokens,
         "temperature": ask.temperature,
         "stream": ask.stream,
         "cache_prompt": !ask.cold,
         "ignore_eos": ask.ignore_eos,
-    })
+    });
+    // A server of one model does without; one that routes to several needs it.
+    if let Some(model) = ask.model {
+        body["model"] = model.into();
+    }
+    body
 }
 
 pub fn piece(data: &[u8]) -> Result<Piece<'_>, Malformed> {

@@ -62,12 +62,16 @@ pub fn body(ask: &Ask<'_>, api: Api, flavour: Flavour) -> Value {
 
 /// `[DONE]`, a chunk of a stream, or a whole answer.
 pub fn piece(data: &[u8]) -> Result<Piece<'_>, Malformed> {
-    if data == b"[DONE]" {
+    if data.trim_ascii() == b"[DONE]" {
         return Ok(Piece { last: true, ..Piece::default() });
     }
     let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|error| Malformed::new(&error, data))?;
     if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
         return Ok(Piece::failed(error_words(&error)));
+    }
+    // As vLLM reported errors before it took OpenAI's form.
+    if chunk.object.is_some_and(|object| object.0 == "error") {
+        return Ok(Piece::failed(chunk.message.map(|text| text.0).unwrap_or_default()));
     }
     let mut piece = Piece::default();
     // `usage` counts the first choice only, and only one is asked for.
@@ -106,6 +110,10 @@ struct Chunk<'d> {
     usage: Option<Usage>,
     #[serde(default)]
     error: Option<Value>,
+    #[serde(borrow, default)]
+    object: Option<Text<'d>>,
+    #[serde(borrow, default)]
+    message: Option<Text<'d>>,
     #[serde(default)]
     timings: Option<Timings>,
 }

@@ -134,6 +134,18 @@ impl Wire {
         }
     }
 
+    /// What is before every path. Clients of OpenAI are given URLs that end in `/v1`, which our paths
+    /// begin with.
+    fn prefix(&self) -> &str {
+        let prefix = self.address.prefix.as_str();
+        match &self.dialect {
+            Dialect::Custom(_) => prefix,
+            Dialect::OpenAi | Dialect::Vllm | Dialect::LlamaCpp | Dialect::Ollama => {
+                prefix.strip_suffix("/v1").unwrap_or(prefix)
+            }
+        }
+    }
+
     /// A whole request in bytes.
     pub fn request(&self, method: &str, path: &str, body: Option<&str>) -> Vec<u8> {
         let none = BTreeMap::new();
@@ -143,7 +155,7 @@ impl Wire {
         };
         let mut head = format!(
             "{method} {}{path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: benchlet/{}\r\nAccept: */*\r\n",
-            self.address.prefix,
+            self.prefix(),
             self.address.host_header(),
             env!("CARGO_PKG_VERSION"),
         );
@@ -185,3 +197,7 @@ impl Wire {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

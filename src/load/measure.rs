@@ -13,7 +13,7 @@ use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
 use super::workload;
 use crate::engine::address::Address;
-use crate::engine::control::ASK_LIMIT;
+use crate::engine::control::{ASK_LIMIT, AskError};
 use crate::engine::wire::Wire;
 use crate::files::atomic_write;
 use crate::request::load_test::CachePolicy;
@@ -87,9 +87,11 @@ fn carry_out(
     let mut facts = Vec::new();
     for (at, target) in reached.iter().enumerate() {
         if let Err(error) = runtime.block_on(target.wire.health(ASK_LIMIT)) {
-            return Err(unreachable(target, &error.to_string()));
+            return Err(unreachable(target, &error));
         }
-        let told = runtime.block_on(target.wire.facts());
+        let mut of_target = plan.cases.iter().filter(|case| case.target == at);
+        let model = of_target.find_map(|case| case.model.as_deref());
+        let told = runtime.block_on(target.wire.facts(model));
         let told = TargetFacts { target: at, ..told };
         recorder.keep(Line::Target(told.clone()));
         facts.push(told);
@@ -244,9 +246,12 @@ fn key(source: &KeySource, target: &str, service_key: &ServiceKey<'_>) -> Result
     Ok(key)
 }
 
-fn unreachable(target: &Reached, words: &str) -> Refusal {
-    let message = format!("{} at {} is not ready: {words}", target.plan.name, target.wire.address);
+fn unreachable(target: &Reached, error: &AskError) -> Refusal {
+    let message = format!("{} at {} is not ready: {error}", target.plan.name, target.wire.address);
     let hint = match target.plan.endpoint {
+        Endpoint::Url(_) if matches!(error, AskError::Status { status: 401 | 403, .. }) => {
+            "name the key for this host in [keys] of the settings, or correct it"
+        }
         Endpoint::Url(_) => {
             "start the server, or correct the target's url; `curl` on its health path tells more"
         }
