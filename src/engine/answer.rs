@@ -17,6 +17,8 @@ const ERROR_BODY: usize = 4 << 10;
 const MESSAGE: usize = 300;
 /// So much of a sample's text is kept, in bytes.
 const SAMPLE: usize = 32 << 10;
+/// So much of an answer's beginning is shown where it has nothing else, in bytes.
+const OPENING: usize = 120;
 
 /// Reads the answer to one request.
 pub struct Answer<'w> {
@@ -38,6 +40,8 @@ struct Told {
     /// Every chunk with text so far came with a count.
     counted: bool,
     ended: bool,
+    /// The body's beginning, until a piece comes.
+    opening: Vec<u8>,
 }
 
 impl<'w> Answer<'w> {
@@ -57,6 +61,7 @@ impl<'w> Answer<'w> {
                 tokens_out: 0,
                 counted: true,
                 ended: false,
+                opening: Vec::new(),
             },
         }
     }
@@ -116,10 +121,8 @@ impl<'w> Answer<'w> {
     }
 
     fn whole(&mut self, at_us: u64) -> Result<(), RequestError> {
-        if let Some(head) = self.reader.head()
-            && !is_good(head.status)
-        {
-            return Err(of_status(head.status, head.location.as_deref(), &self.error_body));
+        if let Some(refused) = self.refused() {
+            return Err(refused);
         }
         let Self { wire, splitter, told, .. } = self;
         let mut outcome = Ok(());
@@ -131,6 +134,9 @@ impl<'w> Answer<'w> {
         outcome?;
         let told = &mut self.told;
         if told.streamed {
+            if let Some(words) = told.is_no_stream() {
+                return Err(fault(ErrorKind::BadPayload, &words));
+            }
             let silent = !told.ended && told.record.finish_reason.is_none();
             if silent && self.wire.tells_the_end() {
                 let words =
@@ -141,6 +147,12 @@ impl<'w> Answer<'w> {
             told.record.last_token_us = Some(at_us);
         }
         Ok(())
+    }
+
+    /// What the server said where its status is no success, whole or not.
+    pub fn refused(&self) -> Option<RequestError> {
+        let head = self.reader.head().filter(|head| !is_good(head.status))?;
+        Some(of_status(head.status, head.location.as_deref(), &self.error_body))
     }
 
     /// Whether the server has said anything.
@@ -180,6 +192,10 @@ fn take(
     body: &[u8],
     at_us: u64,
 ) -> Result<(), RequestError> {
+    if told.streamed && told.record.first_chunk_us.is_none() {
+        let room = OPENING.saturating_sub(told.opening.len());
+        told.opening.extend_from_slice(&body[..body.len().min(room)]);
+    }
     let mut outcome = Ok(());
     splitter
         .feed(body, |framed| {
@@ -210,6 +226,18 @@ impl Told {
         }
         self.piece(&piece, at_us);
         Ok(())
+    }
+
+    /// The words for a body without any piece that is none of a stream either: a page of a proxy, or one
+    /// answer in JSON by a server that does not stream.
+    fn is_no_stream(&self) -> Option<String> {
+        let opening = self.opening.trim_ascii();
+        let is_event =
+            [":", "event:", "id:", "retry:"].iter().any(|field| opening.starts_with(field.as_bytes()));
+        (self.record.first_chunk_us.is_none() && !opening.is_empty() && !is_event).then(|| {
+            let shown = String::from_utf8_lossy(opening);
+            format!("the answer is no stream of tokens: it begins with {shown:?}")
+        })
     }
 
     fn piece(&mut self, piece: &Piece<'_>, at_us: u64) {

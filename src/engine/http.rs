@@ -93,8 +93,10 @@ impl ResponseReader {
 
     /// Takes bytes in and hands pieces of the body to `body`.
     ///
+    /// Bytes after the end of the answer are nobody's: it stands, and the connection carries no other.
+    ///
     /// # Errors
-    /// What is no HTTP/1. Bytes after the end of the answer are an error too: nobody asked for them.
+    /// What is no HTTP/1.
     pub fn feed(&mut self, mut bytes: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), HttpError> {
         if self.head.is_none() {
             match self.read_head(bytes)? {
@@ -104,7 +106,12 @@ impl ResponseReader {
         }
         while !bytes.is_empty() {
             match &mut self.body {
-                Body::Done => return Err(HttpError::NotHttp("bytes after its end".to_owned())),
+                Body::Done => {
+                    if let Some(head) = &mut self.head {
+                        head.keep_alive = false;
+                    }
+                    return Ok(());
+                }
                 Body::Close => {
                     body(bytes);
                     return Ok(());
@@ -150,11 +157,13 @@ impl ResponseReader {
 
     /// The bytes after the head, once it is whole. Heads of 1xx are skipped.
     fn read_head<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<&'b [u8]>, HttpError> {
-        let before = self.pending.len();
+        // Bytes of the pending head that came before these.
+        let mut before = self.pending.len();
+        let mut skipped = 0;
         self.pending.extend_from_slice(bytes);
         loop {
             // The end may lie across two reads.
-            let from = before.saturating_sub(3).min(self.pending.len());
+            let from = before.saturating_sub(3);
             let Some(at) = memmem::find(&self.pending[from..], b"\r\n\r\n").map(|at| from + at + 4) else {
                 if self.pending.len() > MOST_HEAD {
                     return Err(HttpError::HeadTooLarge);
@@ -167,13 +176,14 @@ impl ResponseReader {
             let (head, body) = parse_head(&self.pending[..at])?;
             if (100..200).contains(&head.status) {
                 self.pending.drain(..at);
+                skipped += at - before;
+                before = 0;
                 continue;
             }
-            let consumed = at - before.min(at);
             self.head = Some(head);
             self.body = body;
             self.pending = Vec::new();
-            return Ok(Some(&bytes[consumed.min(bytes.len())..]));
+            return Ok(Some(&bytes[skipped + at - before..]));
         }
     }
 }
@@ -337,9 +347,25 @@ mod tests {
 
     #[test]
     fn a_continue_before_the_answer_is_passed_over() {
-        let (reader, body) =
-            read(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]).unwrap();
-        assert_eq!((reader.head().unwrap().status, body.as_slice()), (200, b"ok".as_slice()));
+        for last in ["Content-Length: 2\r\n\r\nok", "\r\nok"] {
+            let text = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n{last}");
+            for at in 0..text.len() {
+                let (front, back) = text.as_bytes().split_at(at);
+                let (reader, body) = read(&[front, back]).unwrap();
+                let status = reader.head().unwrap().status;
+                assert_eq!((status, body.as_slice()), (200, b"ok".as_slice()), "split at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_after_an_answer_leave_it_whole_and_end_the_connection() {
+        for rest in [vec![b"okHTTP/1.1 500 No\r\n\r\n".as_slice()], vec![b"ok", b"more"]] {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".as_slice();
+            let (reader, body) = read(&[vec![head], rest].concat()).unwrap();
+            assert_eq!(body, b"ok");
+            assert!(reader.is_done() && !reader.can_reuse());
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub async fn workload(
     model: Option<&str>,
 ) -> Result<Workload, Refusal> {
     let prompts = prompts(folder, plan, case, wire, model).await?;
+    if prompts.is_empty() {
+        return Err(Refusal::new(Reason::PromptsUnusable, "the request has no prompt to send"));
+    }
     let shares_prefix = matches!(plan.prompts, PromptPlan::Synthetic { shared_prefix_tokens, .. } if shared_prefix_tokens > 0);
     let salted = plan.cache == CachePolicy::Salt;
     let prepared: Result<Vec<Prepared>, Malformed> = prompts
