@@ -336,7 +336,9 @@ impl Run {
     ) -> Record {
         let case = &self.case;
         let prepared = &case.workload.prepared;
-        let at = usize::try_from(n).unwrap_or(0) % prepared.len().max(1);
+        let turn = usize::try_from(n).unwrap_or(0) % prepared.len().max(1);
+        // From the other end, so that what warms up is not what is measured first.
+        let at = if warmup { prepared.len() - 1 - turn } else { turn };
         let number = if case.workload.salt_per_case { 0 } else { (n << 1 | u64::from(warmup)) + 1 };
         let record = Record { index: case.index, n, warmup, scheduled_us, ..Record::default() };
         let order = Order {
