@@ -19,6 +19,8 @@ const ERROR_BODY: usize = 4 << 10;
 const MESSAGE: usize = 300;
 /// So much of a sample's text is kept, in bytes.
 const SAMPLE: usize = 32 << 10;
+/// So much of an answer's beginning is shown where it has nothing else, in bytes.
+const OPENING: usize = 120;
 
 /// Reads the answer to one request.
 pub struct Answer<'w> {
@@ -43,6 +45,8 @@ struct Told {
     ended: bool,
     /// A piece was the beginning of JSON.
     half_piece: bool,
+    /// The body's beginning, until a piece comes.
+    opening: Vec<u8>,
 }
 
 impl<'w> Answer<'w> {
@@ -63,6 +67,7 @@ impl<'w> Answer<'w> {
                 counted: true,
                 ended: false,
                 half_piece: false,
+                opening: Vec::new(),
             },
         }
     }
@@ -130,10 +135,8 @@ impl<'w> Answer<'w> {
     }
 
     fn whole(&mut self, at_us: u64) -> Result<(), RequestError> {
-        if let Some(head) = self.reader.head()
-            && !is_good(head.status)
-        {
-            return Err(of_status(head.status, head.location.as_deref(), &self.error_body));
+        if let Some(refused) = self.refused() {
+            return Err(refused);
         }
         let Self { wire, splitter, told, .. } = self;
         let mut outcome = Ok(());
@@ -148,6 +151,12 @@ impl<'w> Answer<'w> {
             self.told.record.last_token_us = Some(at_us);
         }
         Ok(())
+    }
+
+    /// What the server said where its status is no success, whole or not.
+    pub fn refused(&self) -> Option<RequestError> {
+        let head = self.reader.head().filter(|head| !is_good(head.status))?;
+        Some(of_status(head.status, head.location.as_deref(), &self.error_body))
     }
 
     /// Whether the server has said anything.
@@ -187,6 +196,10 @@ fn take(
     body: &[u8],
     at_us: u64,
 ) -> Result<(), RequestError> {
+    if told.streamed && told.record.first_chunk_us.is_none() {
+        let room = OPENING.saturating_sub(told.opening.len());
+        told.opening.extend_from_slice(&body[..body.len().min(room)]);
+    }
     let mut outcome = Ok(());
     splitter
         .feed(body, |framed| {
@@ -234,8 +247,10 @@ impl Told {
             return Ok(());
         }
         if self.streamed && self.record.first_chunk_us.is_none() {
-            let words = "the answer was to be streamed, and no piece of a stream came";
-            return Err(fault(ErrorKind::BadPayload, words));
+            let words = self
+                .is_no_stream()
+                .unwrap_or_else(|| "the answer was to be streamed, and no piece of a stream came".to_owned());
+            return Err(fault(ErrorKind::BadPayload, &words));
         }
         if self.streamed && wire.tells_the_end() {
             let words = "the stream ended without saying why: neither a finish reason nor its end mark came";
@@ -246,6 +261,18 @@ impl Told {
             return Err(fault(ErrorKind::BadPayload, &words));
         }
         Ok(())
+    }
+
+    /// The words for a body without any piece that is none of a stream either: a page of a proxy, or one
+    /// answer in JSON by a server that does not stream.
+    fn is_no_stream(&self) -> Option<String> {
+        let opening = self.opening.trim_ascii();
+        let is_event =
+            [":", "event:", "id:", "retry:"].iter().any(|field| opening.starts_with(field.as_bytes()));
+        (self.record.first_chunk_us.is_none() && !opening.is_empty() && !is_event).then(|| {
+            let shown = String::from_utf8_lossy(opening);
+            format!("the answer is no stream of tokens: it begins with {shown:?}")
+        })
     }
 
     fn piece(&mut self, piece: &Piece<'_>, at_us: u64) {

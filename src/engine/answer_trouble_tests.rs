@@ -184,7 +184,7 @@ fn an_answer_of_another_kind_is_no_success() {
     let page =
         answer("200 OK", "", r#"{"id":1,"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#);
     let record = read(&wire(Dialect::OpenAi, Api::Chat), true, &page);
-    assert_fails(&record, ErrorKind::BadPayload, "no piece of a stream came");
+    assert_fails(&record, ErrorKind::BadPayload, "no stream of tokens: it begins with");
     for body in ["{}", r#"{"status":"ok"}"#, ""] {
         let record = read(&wire(Dialect::OpenAi, Api::Chat), false, &answer("200 OK", "", body));
         assert_fails(&record, ErrorKind::BadPayload, "nothing in the answer is a text of openai");

@@ -93,8 +93,10 @@ impl ResponseReader {
 
     /// Takes bytes in and hands pieces of the body to `body`.
     ///
+    /// Bytes after the end of the answer are nobody's: it stands, and the connection carries no other.
+    ///
     /// # Errors
-    /// What is no HTTP/1. Bytes after the end of the answer are an error too: nobody asked for them.
+    /// What is no HTTP/1.
     pub fn feed(&mut self, mut bytes: &[u8], mut body: impl FnMut(&[u8])) -> Result<(), HttpError> {
         if self.head.is_none() {
             match self.read_head(bytes)? {
@@ -104,7 +106,12 @@ impl ResponseReader {
         }
         while !bytes.is_empty() {
             match &mut self.body {
-                Body::Done => return Err(HttpError::NotHttp("bytes after its end".to_owned())),
+                Body::Done => {
+                    if let Some(head) = &mut self.head {
+                        head.keep_alive = false;
+                    }
+                    return Ok(());
+                }
                 Body::Close => {
                     body(bytes);
                     return Ok(());
@@ -342,6 +349,16 @@ mod tests {
         for at in 0..answer.len() {
             let (reader, body) = read(&[&answer[..at], &answer[at..]]).unwrap();
             assert_eq!((reader.head().unwrap().status, body.as_slice()), (200, b"ok".as_slice()), "at {at}");
+        }
+    }
+
+    #[test]
+    fn bytes_after_an_answer_leave_it_whole_and_end_the_connection() {
+        for rest in [vec![b"okHTTP/1.1 500 No\r\n\r\n".as_slice()], vec![b"ok", b"more"]] {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".as_slice();
+            let (reader, body) = read(&[vec![head], rest].concat()).unwrap();
+            assert_eq!(body, b"ok");
+            assert!(reader.is_done() && !reader.can_reuse());
         }
     }
 

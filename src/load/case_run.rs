@@ -4,15 +4,13 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, OnceLock};
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::exchange::{Order, Shared, perform};
@@ -20,35 +18,21 @@ use super::lane::{Lane, READ};
 use super::pace::{Alarm, Clock};
 use super::progress::Counters;
 use super::recorder::Recorder;
+use super::stop::Stop;
 use super::workload::Workload;
 use crate::engine::connection::Connector;
 use crate::engine::wire::{self, Wire};
 use crate::plan::arrivals;
 use crate::run::measure_plan::{CaseAmount, CaseLoad, CasePlan};
-use crate::run::request_record::{Line, Record};
+use crate::run::request_record::{ErrorKind, Line, Record};
 
 /// Connections that are opened at the same time before a case.
 const OPENED_AT_ONCE: usize = 128;
 /// Most connections that an open loop opens before it starts.
 const MOST_PREPARED: f64 = 256.0;
-
-/// Ends measuring: requests in flight are recorded as cancelled.
-#[derive(Clone, Default)]
-pub struct Stop {
-    flag: Arc<AtomicBool>,
-    notify: Arc<Notify>,
-}
-
-impl Stop {
-    pub fn stop(&self) {
-        self.flag.store(true, Ordering::SeqCst);
-        self.notify.notify_waiters();
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.flag.load(Ordering::SeqCst)
-    }
-}
+/// A worker whose server takes no connection tries again after this: asking faster helps nobody, and a
+/// server that is gone for a minute would make millions of records.
+const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 
 /// A case with all that it needs.
 pub struct Case {
@@ -82,9 +66,18 @@ struct Run {
     case: Case,
     next: AtomicU64,
     next_warmup: AtomicU64,
-    ready: Barrier,
-    go: Barrier,
-    start: OnceLock<Instant>,
+    /// After the case's start.
+    last_end_us: AtomicU64,
+    /// No request is left to begin: workers that wait for their turn need not.
+    over: Stop,
+}
+
+/// Connections that a case opens before its clock starts.
+pub fn connections(load: CaseLoad) -> u32 {
+    match load {
+        CaseLoad::Closed { concurrency } => concurrency,
+        CaseLoad::Open { rate, .. } => rate.ceil().clamp(1.0, MOST_PREPARED) as u32,
+    }
 }
 
 /// Runs a case to its end.
@@ -97,63 +90,86 @@ pub fn run(case: Case) -> io::Result<Cost> {
         case,
         next: AtomicU64::new(0),
         next_warmup: AtomicU64::new(0),
-        ready: Barrier::new(threads + 1),
-        go: Barrier::new(threads + 1),
-        start: OnceLock::new(),
+        last_end_us: AtomicU64::new(0),
+        over: Stop::default(),
     });
+    let (ready, all_ready) = channel::<()>();
     let handles: Vec<_> = (0..threads)
         .map(|thread| {
-            let run = Arc::clone(&run);
-            std::thread::Builder::new()
+            let (go, start) = channel();
+            let (run, ready) = (Arc::clone(&run), ready.clone());
+            let spawned = std::thread::Builder::new()
                 .name(format!("load-{thread}"))
-                .spawn(move || run_thread(&run, thread, threads))
+                .spawn(move || run_thread(&run, thread, threads, ready, &start));
+            spawned.map(|handle| (go, handle))
         })
         .collect::<io::Result<_>>()?;
-    run.ready.wait();
+    drop(ready);
+    // Ends once every thread has let go of its end, be it ready or broken.
+    while all_ready.recv().is_ok() {}
     run.case.counters.reset();
     // A moment ahead, so that every thread is at its workers when the clock starts.
     let start = Instant::now() + Duration::from_millis(2);
-    run.start.get_or_init(|| start);
-    run.go.wait();
+    for (go, _) in &handles {
+        // One that broke says so below.
+        let _ = go.send(start);
+    }
     let mut cost = Cost::default();
-    for handle in handles {
-        let cpu_us = handle.join().unwrap_or_else(|_| Err(io::Error::other("a client thread broke")))?;
+    for (_, handle) in handles {
+        let cpu_us = handle.join().unwrap_or_else(|_| Err(broken()))?;
         cost.cpu_us += cpu_us;
         cost.busiest_us = cost.busiest_us.max(cpu_us);
     }
-    cost.wall_us = Clock::starting_at(start).now_us();
+    cost.wall_us = match run.last_end_us.load(Ordering::Relaxed) {
+        0 => Clock::starting_at(start).now_us(),
+        last => last,
+    };
     Ok(cost)
 }
 
-fn run_thread(run: &Arc<Run>, thread: usize, threads: usize) -> io::Result<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+fn broken() -> io::Error {
+    io::Error::other("a client thread broke")
+}
+
+fn run_thread(
+    run: &Arc<Run>,
+    thread: usize,
+    threads: usize,
+    ready: Sender<()>,
+    start: &Receiver<Instant>,
+) -> io::Result<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    let prepared =
-        runtime.as_ref().ok().map(|runtime| local.block_on(runtime, prepare(run, thread, threads)));
-    run.ready.wait();
-    run.go.wait();
-    let (runtime, lanes) = match (runtime, prepared) {
-        (Ok(runtime), Some(lanes)) => (runtime, lanes),
-        (Err(error), _) => return Err(error),
-        (Ok(_), None) => return Err(io::Error::other("a client thread was not prepared")),
-    };
+    let lanes = local.block_on(&runtime, prepare(run, thread, threads))?;
+    drop(ready);
+    // No start comes where another thread could not be had.
+    let Ok(start) = start.recv() else { return Ok(0) };
     let began = thread_cpu_us();
-    let start = run.start.get().copied().unwrap_or_else(Instant::now);
     match run.case.plan.load {
         CaseLoad::Closed { concurrency } => {
-            local.block_on(&runtime, closed(run, lanes, start, thread, threads, concurrency));
+            local.block_on(&runtime, closed(run, lanes, start, thread, threads, concurrency))?;
         }
         CaseLoad::Open { .. } => local.block_on(&runtime, open(run, lanes, start, thread, threads))?,
     }
     Ok(thread_cpu_us() - began)
 }
 
+/// Every worker's end. One that broke would be requests without a record.
+async fn joined<T: 'static>(mut workers: JoinSet<T>) -> io::Result<Vec<T>> {
+    let mut all = Vec::with_capacity(workers.len());
+    while let Some(one) = workers.join_next().await {
+        all.push(one.map_err(|_| broken())?);
+    }
+    Ok(all)
+}
+
 /// Opens the thread's connections and sends its share of the warm-up over them.
-async fn prepare(run: &Arc<Run>, thread: usize, threads: usize) -> Vec<Lane> {
+async fn prepare(run: &Arc<Run>, thread: usize, threads: usize) -> io::Result<Vec<Lane>> {
     let case = &run.case;
     let all = match case.plan.load {
-        CaseLoad::Closed { concurrency } => concurrency as usize,
-        CaseLoad::Open { rate, .. } => rate.ceil().clamp(1.0, MOST_PREPARED) as usize,
+        CaseLoad::Closed { .. } => connections(case.plan.load) as usize,
+        // Every thread sends its share of the schedule.
+        CaseLoad::Open { .. } => (connections(case.plan.load) as usize).max(threads),
     };
     let own = (all + threads - 1 - thread.min(all)) / threads;
     let buffer = Rc::new(RefCell::new(vec![0; READ]));
@@ -166,13 +182,16 @@ async fn prepare(run: &Arc<Run>, thread: usize, threads: usize) -> Vec<Lane> {
         (0..own).map(|_| Lane::new(Rc::clone(&connector), Rc::clone(&buffer))).collect();
     for some in lanes.chunks_mut(OPENED_AT_ONCE) {
         // One that is refused now is tried again by its first request, which then says so.
-        join_all(some.iter_mut().map(|lane| lane.connect(case.timeout))).await;
+        let opening = join_all(some.iter_mut().map(|lane| lane.connect(case.timeout)));
+        if case.stop.unless_stopped(opening).await.is_none() {
+            break;
+        }
     }
     let shared = run.shared(Clock::starting_at(Instant::now()));
     let mut workers = JoinSet::new();
     for mut lane in lanes.drain(..) {
         let (run, shared) = (Arc::clone(run), Rc::clone(&shared));
-        workers.spawn_local(stoppable(run.case.stop.clone(), async move {
+        workers.spawn_local(run.case.stop.clone().waking(async move {
             loop {
                 let n = run.next_warmup.fetch_add(1, Ordering::Relaxed);
                 if n >= u64::from(run.case.warmup) || run.case.stop.is_stopped() {
@@ -184,7 +203,7 @@ async fn prepare(run: &Arc<Run>, thread: usize, threads: usize) -> Vec<Lane> {
             }
         }));
     }
-    workers.join_all().await
+    joined(workers).await
 }
 
 async fn closed(
@@ -194,7 +213,7 @@ async fn closed(
     thread: usize,
     threads: usize,
     concurrency: u32,
-) {
+) -> io::Result<()> {
     let shared = run.shared(Clock::starting_at(start));
     let ramp_us = run.case.plan.ramp_up_ms * 1_000;
     let mut workers = JoinSet::new();
@@ -202,18 +221,26 @@ async fn closed(
         let worker = (at * threads + thread) as u64;
         let first_us = ramp_us * worker / u64::from(concurrency.max(1));
         let (run, shared) = (Arc::clone(run), Rc::clone(&shared));
-        workers.spawn_local(stoppable(run.case.stop.clone(), async move {
-            tokio::time::sleep_until(shared.clock.at(first_us).into()).await;
+        workers.spawn_local(run.case.stop.clone().waking(async move {
+            let turn = tokio::time::sleep_until(shared.clock.at(first_us).into());
+            if run.is_over(0, first_us) || run.unless_over(turn).await.is_none() {
+                return;
+            }
             let mut scheduled_us = first_us;
             while let Some(n) = run.take(scheduled_us) {
                 let record = run.request(&shared, &mut lane, n, scheduled_us, false).await;
                 // The next one is due when this one has ended.
                 scheduled_us = record.sent_us + record.end_us;
+                let refused = record.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Connect);
                 run.finish(record);
+                if refused {
+                    run.unless_over(tokio::time::sleep(AFTER_REFUSAL)).await;
+                    scheduled_us = shared.clock.now_us();
+                }
             }
         }));
     }
-    while workers.join_next().await.is_some() {}
+    joined(workers).await.map(drop)
 }
 
 async fn open(
@@ -235,48 +262,29 @@ async fn open(
         if run.is_over(n, due_us) {
             break;
         }
-        let stopped = run.case.stop.notify.notified();
-        tokio::select! {
-            waited = alarm.wait_until(shared.clock.at(due_us)) => waited?,
-            () = stopped => {}
+        let moment = shared.clock.at(due_us);
+        if moment <= Instant::now() {
+            // Late: those that were sent off need their turn all the same.
+            tokio::task::yield_now().await;
         }
-        if run.case.stop.is_stopped() {
-            break;
+        match run.case.stop.unless_stopped(alarm.wait_until(moment)).await {
+            Some(waited) => waited?,
+            None => break,
         }
         let lane = idle.borrow_mut().pop();
         let mut lane = lane.unwrap_or_else(|| Lane::new(Rc::clone(&connector), Rc::clone(&buffer)));
         let (run, shared, idle) = (Arc::clone(run), Rc::clone(&shared), Rc::clone(&idle));
-        workers.spawn_local(stoppable(run.case.stop.clone(), async move {
+        workers.spawn_local(run.case.stop.clone().waking(async move {
             let record = run.request(&shared, &mut lane, n, due_us, false).await;
             run.finish(record);
             idle.borrow_mut().push(lane);
         }));
         // Those that have ended give their memory back.
-        while workers.try_join_next().is_some() {}
+        while let Some(ended) = workers.try_join_next() {
+            ended.map_err(|_| broken())?;
+        }
     }
-    while workers.join_next().await.is_some() {}
-    Ok(())
-}
-
-/// Wakes the work when the run is stopped; what it waits for then sees the flag.
-async fn stoppable<T>(stop: Stop, work: impl Future<Output = T>) -> T {
-    let mut stopped = pin!(stop.notify.notified());
-    let mut work = pin!(work);
-    let mut listens = false;
-    std::future::poll_fn(move |context| {
-        // Once is enough: the waker of a task stays the same.
-        if !listens {
-            listens = true;
-            if stopped.as_mut().poll(context).is_ready() {
-                context.waker().wake_by_ref();
-            }
-        }
-        match work.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(done),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+    joined(workers).await.map(drop)
 }
 
 impl Run {
@@ -285,7 +293,7 @@ impl Run {
             wire: Arc::clone(&self.case.wire),
             clock,
             timeout: self.case.timeout,
-            stopped: Arc::clone(&self.case.stop.flag),
+            stop: self.case.stop.clone(),
         })
     }
 
@@ -306,7 +314,16 @@ impl Run {
             return None;
         }
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        (!self.is_over(n, due_us)).then_some(n)
+        if self.is_over(n, due_us) {
+            self.over.stop();
+            return None;
+        }
+        Some(n)
+    }
+
+    /// `None` where the load is stopped or no request is left before the work is done.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.over.unless_stopped(self.case.stop.unless_stopped(work)).await.flatten()
     }
 
     async fn request(
@@ -319,7 +336,9 @@ impl Run {
     ) -> Record {
         let case = &self.case;
         let prepared = &case.workload.prepared;
-        let at = usize::try_from(n).unwrap_or(0) % prepared.len().max(1);
+        let turn = usize::try_from(n).unwrap_or(0) % prepared.len().max(1);
+        // From the other end, so that what warms up is not what is measured first.
+        let at = if warmup { prepared.len() - 1 - turn } else { turn };
         let number = if case.workload.salt_per_case { 0 } else { (n << 1 | u64::from(warmup)) + 1 };
         let record = Record { index: case.index, n, warmup, scheduled_us, ..Record::default() };
         let order = Order {
@@ -332,6 +351,7 @@ impl Run {
     }
 
     fn finish(&self, record: Record) {
+        self.last_end_us.fetch_max(record.sent_us + record.end_us, Ordering::Relaxed);
         self.case.counters.count(record.error.is_some());
         self.case.recorder.keep(Line::Request(record));
     }

@@ -5,7 +5,6 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::time::Sleep;
 
 use super::lane::Lane;
 use super::pace::Clock;
+use super::stop::Stop;
 use crate::engine::answer::{Answer, fault};
 use crate::engine::connection::Connection;
 use crate::engine::wire::{Prepared, SALT_LENGTH, Wire};
@@ -27,8 +27,7 @@ pub struct Shared {
     pub wire: Arc<Wire>,
     pub clock: Clock,
     pub timeout: Duration,
-    /// Set before the workers are woken to stop.
-    pub stopped: Arc<AtomicBool>,
+    pub stop: Stop,
 }
 
 /// One request to make.
@@ -55,11 +54,16 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
     record.max_tokens = prepared.max_tokens;
     let mut deadline = pin!(tokio::time::sleep(shared.timeout));
     for attempt in 0..2 {
-        match lane.connect(shared.timeout).await {
-            Ok(opened) => record.reconnected |= opened,
-            Err(error) => {
+        match shared.stop.unless_stopped(lane.connect(shared.timeout)).await {
+            Some(Ok(opened)) => record.reconnected |= opened,
+            Some(Err(error)) => {
                 record.sent_us = shared.clock.now_us();
                 record.error = Some(fault(ErrorKind::Connect, &error.0));
+                return record;
+            }
+            None => {
+                record.sent_us = shared.clock.now_us();
+                record.error = Some(cancelled());
                 return record;
             }
         }
@@ -75,11 +79,14 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
                 lane.connection = None;
                 continue;
             }
-            Err(Ended::Failed(error)) => Some(error),
-            Err(Ended::Stopped) => Some(fault(ErrorKind::Cancelled, "the run was stopped")),
+            // A status that is no success says more than how its answer ended.
+            Err(Ended::Failed(error)) => Some(answer.refused().unwrap_or(error)),
+            Err(Ended::Stopped) => Some(cancelled()),
             Err(Ended::Timeout) => {
                 let seconds = shared.timeout.as_secs_f64();
-                Some(if answer.has_token() {
+                Some(if let Some(refused) = answer.refused() {
+                    refused
+                } else if answer.has_token() {
                     let words = format!("tokens came, the end did not within {seconds} s");
                     fault(ErrorKind::TimeoutStream, &words)
                 } else {
@@ -87,7 +94,8 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
                 })
             }
         };
-        if error.is_some() || !answer.can_reuse() {
+        // Not after every error: a server that says 429 a thousand times a second would use up the ports.
+        if !answer.can_reuse() {
             lane.connection = None;
         }
         return answer.into_record(end_us, error);
@@ -106,6 +114,8 @@ async fn attempt_once(
     may_be_stale: bool,
 ) -> Result<(), Ended> {
     let sent_us = shared.clock.now_us();
+    let left = deadline.deadline().saturating_duration_since(tokio::time::Instant::now());
+    let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
     let Lane { connection, out, buffer, .. } = lane;
     let Some(connection) = connection else {
         return Err(Ended::Failed(fault(ErrorKind::Connect, "there is no connection")));
@@ -142,6 +152,8 @@ async fn attempt_once(
                     }
                     match answer.feed(read, at_us) {
                         Ok(true) => return Poll::Ready(Ok(())),
+                        // A server that never pauses leaves the timer no turn.
+                        Ok(false) if at_us > left_us => return Poll::Ready(Err(Ended::Timeout)),
                         Ok(false) => {}
                         Err(error) => return Poll::Ready(Err(Ended::Failed(error))),
                     }
@@ -152,9 +164,13 @@ async fn attempt_once(
     poll_fn(|context| buffer_of(connection, context)).await
 }
 
+fn cancelled() -> RequestError {
+    fault(ErrorKind::Cancelled, "the run was stopped")
+}
+
 /// Whether the time is over or the run is being stopped.
 fn interrupted(shared: &Shared, deadline: Pin<&mut Sleep>, context: &mut Context<'_>) -> Poll<Ended> {
-    if shared.stopped.load(Ordering::Relaxed) {
+    if shared.stop.is_stopped() {
         return Poll::Ready(Ended::Stopped);
     }
     deadline.poll(context).map(|()| Ended::Timeout)

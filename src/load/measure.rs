@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::case_run::{self, Case, Stop};
+use super::case_run::{self, Case};
 use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
+use super::stop::Stop;
 use super::workload;
 use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
@@ -24,10 +25,11 @@ use crate::run::measure_plan::{
 use crate::run::reason::{Reason, Refusal};
 use crate::run::request_record::{CaseEnded, CaseStarted, Line, TargetFacts};
 
-pub use super::case_run::Stop as StopMeasuring;
+pub use super::stop::Stop as StopMeasuring;
 
-/// Descriptors that the process needs beside its connections.
+/// Descriptors that the process needs beside its connections, and each of its client threads.
 const OWN_DESCRIPTORS: u64 = 64;
+const THREAD_DESCRIPTORS: u64 = 6;
 /// The progress file is written this often.
 const SHOW: Duration = Duration::from_millis(300);
 /// Streams that one client thread carries without being late.
@@ -84,54 +86,95 @@ fn carry_out(
     let records = folder.join(RECORDS_FILE);
     let (recorder, writer) =
         Recorder::open(&records).map_err(|error| internal(&format!("{}: {error}", records.display())))?;
-    let mut facts = Vec::new();
-    for (at, target) in reached.iter().enumerate() {
-        if let Err(error) = runtime.block_on(target.wire.health(ASK_LIMIT)) {
-            return Err(unreachable(target, &error));
-        }
-        let mut of_target = plan.cases.iter().filter(|case| case.target == at);
-        let model = of_target.find_map(|case| case.model.as_deref());
-        let told = runtime.block_on(target.wire.facts(model));
-        let told = TargetFacts { target: at, ..told };
-        recorder.keep(Line::Target(told.clone()));
-        facts.push(told);
-    }
-    let measured = Arc::new(AtomicUsize::new(0));
-    let watched = Watched {
-        wires: reached.iter().map(|target| Arc::clone(&target.wire)).collect(),
-        collectors: plan.collectors.clone(),
-        target: Arc::clone(&measured),
-        every: Duration::from_millis(plan.sample_every_ms.max(100)),
-    };
-    let look = looks(&reached);
-    let sampling = Sampling::start(&folder.join(SERIES_FILE), watched, look)
-        .map_err(|error| internal(&format!("the series cannot be kept: {error}")))?;
-    let counters = Arc::new(Counters::default());
-    let mut outcome = Ok(());
-    for (index, case) in plan.cases.iter().enumerate() {
-        if stop.is_stopped() {
-            break;
-        }
-        measured.store(case.target, Ordering::Relaxed);
-        if index > 0 && plan.pause_ms > 0 {
-            runtime.block_on(pause(stop, plan.pause_ms));
-        }
-        let Some(target) = reached.get(case.target) else {
-            outcome = Err(internal("a case names a target that the plan does not have"));
-            break;
+    let under_way = UnderWay { folder, plan: &plan, reached: &reached, stop, runtime: &runtime, began };
+    let outcome = under_way.measure(recorder, looks);
+    writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
+    outcome
+}
+
+/// A plan that is being carried out.
+struct UnderWay<'a> {
+    folder: &'a Path,
+    plan: &'a MeasurePlan,
+    reached: &'a [Reached],
+    stop: &'a Stop,
+    runtime: &'a tokio::runtime::Runtime,
+    began: Instant,
+}
+
+impl UnderWay<'_> {
+    /// Asks every target, then measures case by case. A stop ends it early and well.
+    fn measure(&self, recorder: Recorder, looks: impl FnOnce(&[Reached]) -> Look) -> Result<(), Refusal> {
+        let Some(facts) = self.facts(&recorder)? else { return Ok(()) };
+        let measured = Arc::new(AtomicUsize::new(0));
+        let watched = Watched {
+            wires: self.reached.iter().map(|target| Arc::clone(&target.wire)).collect(),
+            collectors: self.plan.collectors.clone(),
+            target: Arc::clone(&measured),
+            every: Duration::from_millis(self.plan.sample_every_ms.max(100)),
         };
-        let model = case.model.clone().or_else(|| facts[case.target].models.first().cloned());
-        let cache = runtime.block_on(prepare_cache(&plan, target));
-        let workload =
-            runtime.block_on(workload::workload(folder, &plan, case, &target.wire, model.as_deref()));
-        let workload = match workload {
-            Ok(workload) => workload,
-            Err(refusal) => {
-                outcome = Err(refusal);
+        let look = looks(self.reached);
+        let sampling = Sampling::start(&self.folder.join(SERIES_FILE), watched, look)
+            .map_err(|error| internal(&format!("the series cannot be kept: {error}")))?;
+        let counters = Arc::new(Counters::default());
+        let cases = self.plan.cases.iter().enumerate();
+        let mut outcome = Ok(());
+        for (index, case) in cases {
+            measured.store(case.target, Ordering::Relaxed);
+            outcome = self.case(index, case, &facts, &counters, &recorder);
+            if outcome.is_err() || self.stop.is_stopped() {
                 break;
             }
+        }
+        sampling.finish();
+        outcome
+    }
+
+    /// What each target says of itself; `None` where the stop came first.
+    fn facts(&self, recorder: &Recorder) -> Result<Option<Vec<TargetFacts>>, Refusal> {
+        let mut facts = Vec::new();
+        for (at, target) in self.reached.iter().enumerate() {
+            let mut of_target = self.plan.cases.iter().filter(|case| case.target == at);
+            let model = of_target.find_map(|case| case.model.as_deref());
+            let asked = async {
+                target.wire.health(ASK_LIMIT).await?;
+                Ok(target.wire.facts(model).await)
+            };
+            let told = match self.runtime.block_on(self.stop.unless_stopped(asked)) {
+                Some(Ok(told)) => TargetFacts { target: at, ..told },
+                Some(Err(error)) => return Err(unreachable(target, &error)),
+                None => return Ok(None),
+            };
+            recorder.keep(Line::Target(told.clone()));
+            facts.push(told);
+        }
+        Ok(Some(facts))
+    }
+
+    fn case(
+        &self,
+        index: usize,
+        case: &CasePlan,
+        facts: &[TargetFacts],
+        counters: &Arc<Counters>,
+        recorder: &Recorder,
+    ) -> Result<(), Refusal> {
+        let Self { folder, plan, stop, .. } = *self;
+        let (Some(target), Some(told)) = (self.reached.get(case.target), facts.get(case.target)) else {
+            return Err(internal("a case names a target that the plan does not have"));
         };
-        let threads = threads(&plan, case);
+        let model = case.model.clone().or_else(|| told.models.first().cloned());
+        let prepared = self.runtime.block_on(stop.unless_stopped(async {
+            if index > 0 {
+                tokio::time::sleep(Duration::from_millis(plan.pause_ms)).await;
+            }
+            let cache = prepare_cache(plan, target).await;
+            let made = workload::workload(folder, plan, case, &target.wire, model.as_deref()).await;
+            made.map(|workload| (cache, workload))
+        }));
+        let Some(prepared) = prepared else { return Ok(()) };
+        let (cache, workload) = prepared?;
+        let threads = threads(plan, case);
         recorder.keep(Line::Started(CaseStarted {
             index,
             unix_ms: unix_ms(),
@@ -151,22 +194,16 @@ fn carry_out(
             samples: plan.samples,
             threads,
             recorder: recorder.clone(),
-            counters: Arc::clone(&counters),
+            counters: Arc::clone(counters),
             stop: stop.clone(),
         };
-        let shown = Shown { folder, plan: &plan, index, case, began, counters: &counters };
+        let shown = Shown { folder, plan, index, case, began: self.began, counters };
         let cost = std::thread::scope(|scope| {
             let running = scope.spawn(|| case_run::run(of_case));
             shown.until(|| running.is_finished());
             running.join().unwrap_or_else(|_| Err(std::io::Error::other("the case broke")))
         });
-        let cost = match cost {
-            Ok(cost) => cost,
-            Err(error) => {
-                outcome = Err(internal(&format!("the load could not be made: {error}")));
-                break;
-            }
-        };
+        let cost = cost.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
         recorder.keep(Line::Ended(CaseEnded {
             index,
             unix_ms: unix_ms(),
@@ -175,11 +212,8 @@ fn carry_out(
             busiest_thread_cpu_us: cost.busiest_us,
             cut_short: stop.is_stopped(),
         }));
+        Ok(())
     }
-    sampling.finish();
-    drop(recorder);
-    writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
-    outcome
 }
 
 fn internal(words: &str) -> Refusal {
@@ -263,11 +297,11 @@ fn unreachable(target: &Reached, error: &AskError) -> Refusal {
 /// Every connection is a descriptor: too few would look like a server that refuses.
 fn check_descriptors(plan: &MeasurePlan) -> Result<(), Refusal> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = plan.cases.iter().map(|case| match case.load {
-        CaseLoad::Closed { concurrency } => u64::from(concurrency),
-        CaseLoad::Open { .. } => 0,
-    });
-    let needed = most.max().unwrap_or(0) + OWN_DESCRIPTORS;
+    let of_case = |case: &CasePlan| {
+        let connections = u64::from(case_run::connections(case.load));
+        (connections + threads(plan, case) as u64 * THREAD_DESCRIPTORS + OWN_DESCRIPTORS, connections)
+    };
+    let (needed, connections) = plan.cases.iter().map(of_case).max().unwrap_or_default();
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) && limit.current == limit.maximum {
         return Ok(());
@@ -279,8 +313,7 @@ fn check_descriptors(plan: &MeasurePlan) -> Result<(), Refusal> {
     match now {
         Some(now) if now < needed => {
             let message = format!(
-                "{} connections need {needed} file descriptors, and this process may have {now}",
-                needed - OWN_DESCRIPTORS
+                "{connections} connections need {needed} file descriptors, and this process may have {now}"
             );
             let hint = format!("`ulimit -n {needed}` before benchlet starts, or LimitNOFILE in its unit");
             Err(Refusal::new(Reason::LimitReached, message).hint(hint))
@@ -300,14 +333,6 @@ fn threads(plan: &MeasurePlan, case: &CasePlan) -> usize {
     // The server may be on the same machine: it gets the larger half.
     let most = std::thread::available_parallelism().map_or(1, |count| count.get() / 2).max(1);
     (streams.div_ceil(STREAMS_A_THREAD) as usize).clamp(1, most)
-}
-
-async fn pause(stop: &Stop, ms: u64) {
-    let step = Duration::from_millis(50);
-    let end = Instant::now() + Duration::from_millis(ms);
-    while Instant::now() < end && !stop.is_stopped() {
-        tokio::time::sleep(step.min(end.saturating_duration_since(Instant::now()))).await;
-    }
 }
 
 async fn prepare_cache(plan: &MeasurePlan, target: &Reached) -> String {

@@ -9,6 +9,7 @@ mod pace;
 mod progress;
 mod recorder;
 mod sampling;
+mod stop;
 mod workload;
 
 pub use progress::{PROGRESS_FILE, Progress};

@@ -35,6 +35,9 @@ pub async fn workload(
     model: Option<&str>,
 ) -> Result<Workload, Refusal> {
     let prompts = prompts(folder, plan, case, wire, model).await?;
+    if prompts.is_empty() {
+        return Err(Refusal::new(Reason::PromptsUnusable, "the request has no prompt to send"));
+    }
     let shares_prefix = matches!(plan.prompts, PromptPlan::Synthetic { shared_prefix_tokens, .. } if shared_prefix_tokens > 0);
     let salted = plan.cache == CachePolicy::Salt;
     let prepared: Result<Vec<Prepared>, Malformed> = prompts
@@ -83,7 +86,11 @@ async fn prompts(
         PromptPlan::Synthetic { distribution, shared_prefix_tokens } => {
             let mean = case.input_tokens.unwrap_or(1);
             let per_word = tokens_per_word(wire, model).await;
-            synthetic(plan.seed, case, mean, *distribution, *shared_prefix_tokens, per_word)
+            let wanted = match case.amount {
+                CaseAmount::Requests(requests) => u64::from(requests) + u64::from(plan.warmup),
+                CaseAmount::DurationMs(_) => MOST_SYNTHETIC,
+            };
+            synthetic(plan.seed, wanted, mean, *distribution, *shared_prefix_tokens, per_word)
                 .iter()
                 .map(|text| plain(text))
                 .collect()
@@ -110,17 +117,13 @@ async fn tokens_per_word(wire: &Wire, model: Option<&str>) -> f64 {
 
 fn synthetic(
     seed: u64,
-    case: &CasePlan,
+    wanted: u64,
     mean: u32,
     distribution: Distribution,
     shared_prefix_tokens: u32,
     per_word: f64,
 ) -> Vec<String> {
     let bytes_each = (u64::from(mean) + u64::from(shared_prefix_tokens)).max(1) * 6;
-    let wanted = match case.amount {
-        CaseAmount::Requests(requests) => u64::from(requests),
-        CaseAmount::DurationMs(_) => MOST_SYNTHETIC,
-    };
     let count = wanted.min(MOST_SYNTHETIC).min(MOST_BYTES / bytes_each).max(1);
     let prefix = if shared_prefix_tokens > 0 {
         synthetic_prompts::text(shared_prefix_tokens, per_word, seed) + "\n\n"

@@ -533,6 +533,7 @@ fn the_figures_have_the_designs_shape_with_null_for_the_unknown_and_survive_json
         "samples",
         "repeats",
         "context_window",
+        "cost",
         "simulated",
     ];
     assert_eq!(keys, expected);
