@@ -35,7 +35,8 @@ fn assert_records(
         assert_eq!(numbers, (0..u64::from(REQUESTS)).collect(), "{name}");
         let expected = expected(target.api);
         for record in warm.iter().chain(&counted) {
-            let which = (record.n % 2) as usize;
+            // Warm-up takes its prompts from the other end.
+            let which = if record.warmup { 1 } else { (record.n % 2) as usize };
             let tokens = TOKENS[which];
             assert_eq!(record.error, None, "{name}");
             assert_eq!(record.status, Some(200), "{name}");
