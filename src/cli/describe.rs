@@ -327,7 +327,14 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
             table.row(load_table::cells(case));
         }
         table.print(console)?;
-        return load_table::remarks("", &cases, console);
+        for case in &cases {
+            console.line(format!("  Case {}, {}, in milliseconds:", case.case, clean(&case.label())))?;
+            load_table::latencies(case).print(console)?;
+            for line in load_table::details(case) {
+                console.line(format!("    {}", clean(&line)))?;
+            }
+        }
+        return load_table::remarks("  Remark", &cases, console);
     }
     let mut table = Table::new(&["CASE", "TEST", "VARIED", "T/S", "MEDIAN", "SAMPLES"]).indented(2);
     for case in &cases {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::error::CliError;
-use super::output::{Cell, Console, Style, Table};
+use super::output::{Cell, Console, Style, Table, clean};
+use crate::request::load_test::Metric;
 use crate::run::load_case::LoadCase;
 use crate::run::load_words::{ms, short};
 use crate::stats::summary::Summary;
@@ -67,15 +68,99 @@ pub fn remarks(name: &str, cases: &[LoadCase], console: &mut Console) -> Result<
                 ms(result.at_most_ms)
             ))?;
         }
-        if !case.requests.errors.is_empty() {
-            let kinds: Vec<String> = case
-                .requests
-                .errors
-                .iter()
-                .map(|(kind, count)| format!("{count} × {}", kind.as_str()))
-                .collect();
-            console.line(format!("{name}: {}: errors: {}", case.label(), kinds.join(", ")))?;
+        for (kind, count) in &case.requests.errors {
+            let words = case.requests.messages.get(kind).map(|words| format!(": {}", clean(words)));
+            let words = words.unwrap_or_default();
+            console.line(format!("{name}: {}: {count} × {}{words}", case.label(), kind.as_str()))?;
         }
     }
     Ok(())
+}
+
+/// Every latency of a case with the intervals of its percentiles: two-sided, 95 %, a dash where the samples
+/// are too few for one. Milliseconds.
+pub fn latencies(case: &LoadCase) -> Table {
+    let mut table = Table::new(&[
+        "METRIC",
+        "N",
+        "MEAN",
+        "STDDEV",
+        "P50",
+        "P90",
+        "P95",
+        "P95 INTERVAL",
+        "P99",
+        "P99 INTERVAL",
+        "MAX",
+    ])
+    .indented(4);
+    let interval = |bounds: Option<[f64; 2]>| {
+        bounds.map_or_else(|| "—".to_owned(), |[low, high]| format!("{}–{}", ms(low), ms(high)))
+    };
+    for metric in Metric::ALL {
+        let Some(summary) = case.metrics.get(*metric) else { continue };
+        table.row(vec![
+            metric.as_str().into(),
+            summary.count.to_string().into(),
+            ms(summary.mean).into(),
+            Cell::maybe(summary.stddev.map(ms)),
+            ms(summary.p50).into(),
+            ms(summary.p90).into(),
+            ms(summary.p95).into(),
+            interval(summary.intervals.p95).into(),
+            ms(summary.p99).into(),
+            interval(summary.intervals.p99).into(),
+            ms(summary.max).into(),
+        ]);
+    }
+    table
+}
+
+/// What else is known of a case, in lines: tokens and where their count comes from, the plateau, goodput,
+/// the client, the system, cost.
+pub fn details(case: &LoadCase) -> Vec<String> {
+    let mut lines = Vec::new();
+    let count = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    let tokens = &case.tokens;
+    let source = tokens.source.map_or("nobody", |source| source.as_str());
+    lines.push(format!(
+        "tokens: {} in, {} out, {} cached, counted by {source}",
+        count(tokens.input),
+        count(tokens.output),
+        count(tokens.cached)
+    ));
+    if let Some(plateau) = &case.throughput.plateau {
+        let rate =
+            plateau.output_tokens_per_s.map(|rate| format!(", {} tok/s", short(rate))).unwrap_or_default();
+        let requests = short(plateau.requests_per_s);
+        lines.push(format!("plateau: {:.1} s at full load, {requests} req/s{rate}", plateau.seconds));
+    }
+    if let (Some(goodput), Some(fraction)) = (case.goodput, case.good_fraction) {
+        lines.push(format!(
+            "goodput: {} req/s met every objective, {:.1} % of all",
+            short(goodput),
+            fraction * 100.0
+        ));
+    }
+    if let (Some(p50), Some(cpu)) = (case.client.delay_p50, case.client.cpu_percent_of_a_thread) {
+        lines.push(format!("client: {} ms late in the median, {cpu:.0} % of a core a thread", ms(p50)));
+    }
+    let system: Vec<String> = case
+        .system
+        .iter()
+        .filter(|(name, _)| name.ends_with("_percent"))
+        .map(|(name, summary)| format!("{name} {:.0}", summary.mean))
+        .collect();
+    if !system.is_empty() {
+        lines.push(format!("system, mean: {}", system.join(", ")));
+    }
+    if let Some(cost) = &case.cost {
+        let each = |cost: Option<f64>| cost.map_or_else(|| "unknown".to_owned(), |cost| format!("{cost:.4}"));
+        lines.push(format!(
+            "cost: {} a thousand requests, {} a million output tokens",
+            each(cost.per_thousand_requests),
+            each(cost.per_million_output_tokens)
+        ));
+    }
+    lines
 }

@@ -163,8 +163,6 @@ pub enum Command {
     /// Makes the load of a frozen plan.
     #[command(hide = true)]
     Measure(measure::Measure),
-    /// Stand-ins that make their figures up.
-    #[command(subcommand, hide = true)]
     Sim(sim::Sim),
 }
 

@@ -14,6 +14,7 @@ use crate::controller::surroundings::SIMULATED;
 use crate::intake::listing;
 use crate::intake::load::{self, Content, Loaded, LoadedFile};
 use crate::request::diagnostic::{Diagnostic, Place, Severity};
+use crate::request::load_test::{Target, TargetPlace};
 use crate::request::tree::Node;
 use crate::request::valid::{self, Spec, ValidRequest};
 use crate::service::catalogue::Catalogue;
@@ -208,7 +209,7 @@ impl Checker {
             }
             match valid::validate(root, document.index, stem) {
                 Ok(request) => {
-                    checked.problems.extend(self.service(&request, root));
+                    checked.problems.extend(self.services(&request, root));
                     checked.requests.push(request);
                 }
                 Err(problems) => checked.problems.extend(problems),
@@ -233,17 +234,36 @@ impl Checker {
         self.names.insert(name, FirstSeen { shown: checked.shown.clone(), line });
     }
 
-    fn service(&self, request: &ValidRequest, root: &Node) -> Option<Diagnostic> {
-        let Spec::LlamaBench(spec) = &request.spec else {
-            return None;
-        };
-        if spec.service == SIMULATED {
+    /// Services that the request names and no file defines: a warning, as they may be elsewhere.
+    fn services(&self, request: &ValidRequest, root: &Node) -> Vec<Diagnostic> {
+        let spec = root.get("spec");
+        match &request.spec {
+            Spec::LlamaBench(named) => {
+                self.service(&named.service, spec.and_then(|spec| spec.get("service"))).into_iter().collect()
+            }
+            Spec::LoadTest(named) => {
+                let listed = spec.and_then(|spec| spec.get("targets")).and_then(|targets| targets.items());
+                let one = spec.and_then(|spec| spec.get("target")).map(std::slice::from_ref);
+                let nodes = listed.or(one).unwrap_or_default();
+                let of_target = |(target, node): (&Target, &Arc<Node>)| match &target.place {
+                    TargetPlace::Running { service } | TargetPlace::Managed { service } => {
+                        self.service(service, node.get("service"))
+                    }
+                    TargetPlace::Url(_) | TargetPlace::UsualPort | TargetPlace::Simulated(_) => None,
+                };
+                named.targets.iter().zip(nodes).filter_map(of_target).collect()
+            }
+            Spec::Apply(_) => Vec::new(),
+        }
+    }
+
+    fn service(&self, name: &str, node: Option<&Arc<Node>>) -> Option<Diagnostic> {
+        if name == SIMULATED {
             return None;
         }
-        let error = self.services.as_ref()?.find(&spec.service).err()?;
-        let node = root.get("spec").and_then(|spec| spec.get("service"))?;
+        let error = self.services.as_ref()?.find(name).err()?;
         Some(
-            Diagnostic::warning(Place::at(node.span.clone()), error.to_string())
+            Diagnostic::warning(Place::at(node?.span.clone()), error.to_string())
                 .hint("`benchlet services` lists them; --offline leaves this check out"),
         )
     }

@@ -130,6 +130,9 @@ pub struct Requests {
     pub failed: u64,
     /// Of the failed ones; only kinds that occurred.
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// The first message of each kind of failure.
+    #[serde(default)]
+    pub messages: BTreeMap<ErrorKind, String>,
     /// The `httpStatus` errors by their code.
     pub http_status: BTreeMap<u16, u64>,
     /// Of the successful ones, as the server called them; only those that it told.

@@ -10,7 +10,7 @@
 //! | `ttfr` | first chunk of any kind |
 //! | `ttfo` | first chunk with content that is no reasoning |
 //! | `tpot` | (last token − first token) ÷ (N − n₁), n₁ = tokens of the first chunk where known, else 1 |
-//! | `itl` | gap before a chunk ÷ its new tokens, once for each; only where the server tells these |
+//! | `itl` | gap before a chunk ÷ its new tokens, once for each; where the server tells these, or as many tokens as chunks |
 //! | `icl` | gaps between chunks with text |
 //! | `e2e` | last token; the answer's end where it was not streamed |
 //! | `response_time` | `e2e` + (sent − scheduled), so that a late client hides no waiting |

@@ -107,8 +107,7 @@ fn append_tpot(record: &Record, values: &mut Vec<f64>) -> bool {
     else {
         return false;
     };
-    let in_first =
-        chunk_tokens(record).and_then(|tokens| tokens.first()).map_or(1, |first| u64::from(*first));
+    let in_first = chunk_tokens(record).and_then(|tokens| tokens.first().copied()).map_or(1, u64::from);
     if let Some(after_first) = tokens.checked_sub(in_first).filter(|after_first| *after_first > 0) {
         values.push(ms(last.saturating_sub(first)) / after_first as f64);
     }
@@ -120,7 +119,7 @@ fn append_tpot(record: &Record, values: &mut Vec<f64>) -> bool {
 fn append_itl(record: &Record, values: &mut Vec<f64>) -> bool {
     let Some(tokens) = chunk_tokens(record) else { return false };
     let mut gap = 0;
-    for (us, tokens) in record.chunks.iter().zip(tokens).skip(1) {
+    for (us, tokens) in record.chunks.iter().zip(tokens.iter()).skip(1) {
         gap += u64::from(*us);
         if *tokens > 0 {
             let each = ms(gap) / f64::from(*tokens);
@@ -179,7 +178,7 @@ mod tests {
             (Metric::Ttfr, yes(&[20.0])),
             (Metric::Ttfo, yes(&[50.0])),
             (Metric::Tpot, yes(&[15.0])),
-            (Metric::Itl, no()),
+            (Metric::Itl, yes(&[10.0, 20.0])),
             (Metric::Icl, yes(&[10.0, 20.0])),
             (Metric::E2e, yes(&[80.0])),
             (Metric::ResponseTime, yes(&[82.0])),

@@ -122,7 +122,10 @@ fn tokens_within(record: &Record, span: &Span) -> Option<f64> {
     for (chunk, gap) in record.chunks.iter().enumerate() {
         at = at.saturating_add(u64::from(*gap));
         if span.holds(at) {
-            within += counts.and_then(|counts| counts.get(chunk)).map_or(evenly, |count| f64::from(*count));
+            within += counts
+                .as_ref()
+                .and_then(|counts| counts.get(chunk))
+                .map_or(evenly, |count| f64::from(*count));
         }
     }
     Some(within)

@@ -20,6 +20,7 @@ pub(super) fn requests(passes: &[Pass<'_>]) -> Requests {
         };
         requests.failed += 1;
         *requests.errors.entry(error.kind).or_default() += 1;
+        requests.messages.entry(error.kind).or_insert_with(|| error.message.clone());
         if let (ErrorKind::HttpStatus, Some(status)) = (error.kind, record.status) {
             *requests.http_status.entry(status).or_default() += 1;
         }

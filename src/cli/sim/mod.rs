@@ -1,4 +1,4 @@
-//! The hidden verb `sim`: benchlet's own stand-ins, for trying out and for tests. Whatever they print
+//! The verb `sim`: benchlet's own stand-ins, a mock inference server and, hidden, a mock llama-bench, for trying out and for tests. Whatever they print
 //! is made up and says so; they load no model and touch no file but the log that one is asked for.
 
 mod llama_bench_arguments;
@@ -15,16 +15,28 @@ use self::llama_bench_arguments::{Arguments, Asked, USAGE};
 use self::llama_bench_rows::Measured;
 use crate::plan::bench_matrix::Cell;
 
-/// What is simulated.
+/// A mock inference server: OpenAI's, vLLM's, llama.cpp's and Ollama's API at one port
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = serve::HELP)]
+pub struct Sim {
+    #[command(flatten)]
+    pub server: Box<serve::ServeSimulated>,
+    #[command(subcommand)]
+    pub other: Option<StandIn>,
+}
+
+/// What else is simulated.
 #[derive(Debug, Subcommand)]
-pub enum Sim {
+pub enum StandIn {
     /// Stands in for llama-bench: its flags, its rows, made-up rates.
-    #[command(name = "llama-bench", disable_help_flag = true)]
+    #[command(name = "llama-bench", disable_help_flag = true, hide = true)]
     LlamaBench {
         /// llama-bench's flags.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The same as without a word.
+    #[command(hide = true)]
     Serve(Box<serve::ServeSimulated>),
 }
 
@@ -55,20 +67,22 @@ impl Behaviour {
 }
 
 pub fn run(sim: &Sim) -> ExitCode {
-    match sim {
-        Sim::LlamaBench { arguments } => {
+    let server = match &sim.other {
+        Some(StandIn::LlamaBench { arguments }) => {
             let behaviour = Behaviour::of(|name| std::env::var(name).ok());
             // A reader that is gone ends it like any other program that nobody listens to.
-            llama_bench(arguments, &behaviour).map_or(ExitCode::FAILURE, ExitCode::from)
+            return llama_bench(arguments, &behaviour).map_or(ExitCode::FAILURE, ExitCode::from);
         }
-        Sim::Serve(flags) => match serve::run(flags) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                // Nobody is left to tell if this fails.
-                let _ = writeln!(std::io::stderr().lock(), "error: {error}");
-                ExitCode::from(2)
-            }
-        },
+        Some(StandIn::Serve(flags)) => flags,
+        None => &sim.server,
+    };
+    match serve::run(server) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 

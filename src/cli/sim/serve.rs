@@ -1,4 +1,4 @@
-//! `benchlet sim serve`: the simulated inference server as a process. Reads the flags; everything else is
+//! `benchlet sim`: the simulated inference server as a process. Reads the flags; everything else is
 //! the server's own.
 
 use std::io::Write as _;
@@ -13,16 +13,18 @@ use crate::cli::serve::stop_on_signal;
 use crate::engine::simulated::{self, Options};
 use crate::request::load_test::Simulation;
 
-/// Stands in for an inference server: OpenAI's, vLLM's, llama.cpp's and Ollama's API at one port
-#[derive(Debug, Args)]
-#[command(after_help = "\
+/// What the help says behind the flags.
+pub const HELP: &str = "\
 The first line on stdout is `listening on http://HOST:PORT`. It ends at SIGINT or SIGTERM.
 No model is loaded; tokens, times and failures are made up as the flags say, and every answer says so.
 
 Examples:
-  benchlet sim serve --listen 127.0.0.1:8000 --ttft 80ms --itl 12ms --jitter 10
-  benchlet sim serve --dialect llama.cpp --slots 4 --error-rate 1 --cut-rate 0.5
-  benchlet sim serve --ttft 0 --itl 0 --log truth.jsonl")]
+  benchlet sim --listen 127.0.0.1:8000 --ttft 80ms --itl 12ms --jitter 10
+  benchlet sim --dialect llama.cpp --slots 4 --error-rate 1 --cut-rate 0.5
+  benchlet sim --ttft 0 --itl 0 --log truth.jsonl";
+
+/// Stands in for an inference server.
+#[derive(Debug, Args)]
 pub struct ServeSimulated {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
