@@ -249,6 +249,9 @@ async fn measure(
     let listing = listing::Listing { files: listed.collect(), ..listing::Listing::default() };
     events.push(IntakeEvent::Listing(Arc::new(listing)));
     let mut controller = Controller::new(opened, false)?;
+    if !verb.set.is_empty() {
+        controller.only_orders();
+    }
     let context = controller.context().clone();
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(store.clone(), given.names.clone(), shutdown.clone()));

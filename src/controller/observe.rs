@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub name: String,
     pub document: Document,
     pub listed: bool,
+    pub orders_only: bool,
     pub degraded: Option<String>,
 }
 
@@ -35,6 +36,7 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
     let record = store.request(&name)?;
     let mut world = World {
         listed: snapshot.listed,
+        orders_only: snapshot.orders_only,
         degraded: snapshot.degraded,
         others: others.iter().map(other).collect(),
         foreign: Vec::new(),

@@ -63,6 +63,7 @@ pub struct Controller {
     sources: SourceMap,
     /// The sources are the whole root, so that what they lack is absent.
     whole: bool,
+    orders_only: bool,
     passes: JoinSet<Result<Decision, PassError>>,
     names: HashMap<Id, String>,
     decisions: HashMap<String, Decision>,
@@ -103,6 +104,7 @@ impl Controller {
         Ok(Self {
             sources: SourceMap::new(names),
             whole,
+            orders_only: false,
             wakes,
             _locks: locks,
             queue: Queue::default(),
@@ -118,6 +120,11 @@ impl Controller {
             touched: HashSet::new(),
             context,
         })
+    }
+
+    /// Runs what was ordered and nothing else, whatever the files ask for.
+    pub fn only_orders(&mut self) {
+        self.orders_only = true;
     }
 
     pub fn context(&self) -> &Context {
@@ -305,6 +312,7 @@ impl Controller {
             name: name.to_owned(),
             document: self.document(name),
             listed: self.listed && self.sources.is_started(),
+            orders_only: self.orders_only,
             degraded: self.sources.degraded().map(str::to_owned),
         }
     }

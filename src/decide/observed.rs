@@ -199,6 +199,8 @@ pub enum Verb {
 pub struct World {
     /// The executors were listed completely since the start.
     pub listed: bool,
+    /// Only what was ordered runs: `benchlet run --set` measures once, and not what the file says besides.
+    pub orders_only: bool,
     /// Why the watched root cannot be trusted at present.
     pub degraded: Option<String>,
     pub others: Vec<OtherRun>,

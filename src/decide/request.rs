@@ -232,6 +232,9 @@ pub fn next_run(observed: &Observed) -> Decision {
             "this spec has been dealt with; set spec.rerun to run it again",
         );
     }
+    if observed.world.orders_only {
+        return Decision::idle(Reason::Idle, "only what was ordered is measured now");
+    }
     if let Some(reason) = &observed.world.degraded {
         return Decision::wait(Reason::Degraded, reason.clone(), RECHECK_DEGRADED_MS);
     }

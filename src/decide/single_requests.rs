@@ -257,6 +257,17 @@ fn another_version_of_the_hash_is_no_change() {
 }
 
 #[test]
+fn where_only_orders_count_the_files_own_wish_starts_nothing() {
+    let unsatisfied = Record { satisfied_hash: None, ..record(&wanted()) };
+    let world = World { listed: true, orders_only: true, ..World::default() };
+    let observed = Observed { record: Some(unsatisfied), world, ..look(&wanted()) };
+    assert!(matches!(next_action(&observed).action, Action::Wait));
+    let order = Command { id: 7, verb: Verb::Rerun { set: Vec::new() } };
+    let ordered = next_action(&Observed { commands: vec![order], ..observed });
+    assert!(matches!(ordered.action, Action::CreateRun(_)), "{:?}", ordered.reason);
+}
+
+#[test]
 fn an_absence_counts_once_it_is_confirmed_and_the_root_is_whole() {
     let absent = |confirmed, degraded: Option<&str>| {
         let world = World { listed: true, degraded: degraded.map(str::to_owned), ..World::default() };

@@ -199,6 +199,8 @@ fn the_schema_takes_every_request_that_validation_takes() {
         "requests/apply.yaml",
         "examples/compose/requests/tiny.yaml",
         "examples/compose/requests/qwen3.yaml",
+        "examples/compose/requests/tiny-load.yaml",
+        "examples/custom-engine/requests/example.yaml",
         "examples/compose/requests/tiny-batch-sizes.yaml",
         "examples/llm-dock/requests/qwen3-baseline.yaml",
         "examples/llm-dock/requests/qwen3-batch-sizes.yaml",
@@ -211,7 +213,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         assert_eq!(said.code, 0, "{sample}: {}", said.out);
         checked += 1;
     }
-    assert_eq!(checked, 10);
+    assert_eq!(checked, 12);
     let bad: Value = serde_yaml::from_str(BAD.split("---").next().unwrap()).unwrap();
     assert!(!validator.is_valid(&bad));
 }
@@ -319,7 +321,7 @@ fn wrong_usage_is_code_2_and_what_is_missing_4() {
         &["logs", "a", "--stdout", "--stderr"][..],
         &["wait", "a", "--for=Whatever"][..],
         &["wait", "a", "--timeout", "10"][..],
-        &["rerun", "a", "--set", "b=1"][..],
+        &["rerun", "a", "--set", "b"][..],
         &["delete"][..],
         &["history", "--phase", "Whatever"][..],
         &["history", "--limit", "0"][..],

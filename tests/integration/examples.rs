@@ -2,7 +2,9 @@
 //! kinds and services are.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use benchlet::request::tree;
 
@@ -47,4 +49,58 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[test]
+fn the_custom_engine_is_measured_as_its_readme_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let binary = Path::new(env!("CARGO_BIN_EXE_benchlet"));
+    // Examples are built with the tests, beside the binary.
+    let server = binary.parent().unwrap().join("examples/custom_engine");
+    let mut server = Command::new(server)
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Ended)
+        .expect("the example custom_engine, which `cargo test` builds");
+    let mut said = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let port = said.trim().rsplit(':').next().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let copy = |name: &str| {
+        let text = fs::read_to_string(root.join("examples/custom-engine").join(name)).unwrap();
+        // Its usual port may be taken on this machine.
+        let text = text.replace("port = 9000", &format!("port = {port}"));
+        fs::write(place.path().join(name), text).unwrap();
+    };
+    fs::create_dir(place.path().join("requests")).unwrap();
+    for name in ["benchlet.toml", "requests/example.yaml", "requests/prompts.jsonl"] {
+        copy(name);
+    }
+    let run = Command::new(binary)
+        .args(["run", "requests/example.yaml", "-o", "json", "--set", "requests=6"])
+        .current_dir(place.path())
+        .env("BENCHLET_LOCK_DIR", place.path().join("locks"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{shown}");
+    let json: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    let cases = json[0]["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2, "{json}");
+    for case in cases {
+        assert_eq!((&case["engine"], &case["requests"]["ok"]), (&"example".into(), &6.into()), "{case}");
+        // Two prompts of 24 tokens and one of 12, in turn.
+        assert_eq!((&case["tokens"]["out"], &case["tokens"]["source"]), (&120.into(), &"engine".into()));
+    }
+}
+
+/// Ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }

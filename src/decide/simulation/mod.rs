@@ -144,6 +144,7 @@ impl Sim {
         });
         let mut world = World {
             listed: self.is_listed(),
+            orders_only: false,
             degraded: self.degraded.then(|| "half of it is gone".to_owned()),
             others: others.collect(),
             foreign: self.foreign.iter().map(|device| ((*device).to_owned(), "another".to_owned())).collect(),
