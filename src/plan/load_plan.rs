@@ -94,6 +94,9 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         made.targets.push(plan);
     }
     unique_names(&mut made.targets);
+    if spec.output.ignore_eos {
+        made.warnings.extend(made.targets.iter().filter_map(deaf_to_ignore_eos));
+    }
     let labels = labels(around);
     let measure = MeasurePlan {
         version: MEASURE_VERSION,
@@ -158,6 +161,17 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         stop: made.stop,
         load: Some(LoadBlueprint { measure, engines: made.engines, prompts }),
     })
+}
+
+/// Engines that answer as long as they like, whatever a request asks for.
+fn deaf_to_ignore_eos(target: &TargetPlan) -> Option<String> {
+    match &target.dialect {
+        Dialect::LlamaCpp | Dialect::Vllm => None,
+        Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_) => Some(format!(
+            "{} cannot be told to go on to output.maxTokens: its answers may be shorter (output.ignoreEos)",
+            target.name
+        )),
+    }
 }
 
 fn labels(around: &Surroundings) -> BTreeMap<String, String> {

@@ -109,9 +109,15 @@ fn error_rate(input: &CaseInput<'_>, requests: &Requests) -> Option<Invalid> {
     if total == 0 || percent <= limit {
         return None;
     }
+    let slow = |kind: &ErrorKind| matches!(kind, ErrorKind::TimeoutFirstToken | ErrorKind::TimeoutStream);
+    let timeouts: u64 = requests.errors.iter().filter(|(kind, _)| slow(kind)).map(|(_, count)| count).sum();
+    let advice = if timeouts * 2 > failed {
+        "most of them took too long, so lower the concurrency or rate, or raise requestTimeout"
+    } else {
+        "see their kinds and the server's log, or lower the load"
+    };
     let message = format!(
-        "{failed} of {total} requests failed ({} %), above the limit of {} %: see their kinds and the \
-         server's log, or lower the load",
+        "{failed} of {total} requests failed ({} %), above the limit of {} %: {advice}",
         short(percent),
         short(limit)
     );

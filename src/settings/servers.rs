@@ -239,7 +239,7 @@ fn check_payload(payload: &str) -> Result<(), String> {
     const PLACEHOLDERS: [&str; 6] = ["prompt", "messages", "model", "max_tokens", "temperature", "stream"];
     let mut filled = String::new();
     let mut rest = payload;
-    let mut asks = false;
+    let mut prompts = 0;
     while let Some((before, behind)) = rest.split_once("{{") {
         let Some((name, after)) = behind.split_once("}}") else {
             return Err("has a {{ without }} in payload".to_owned());
@@ -250,15 +250,20 @@ fn check_payload(payload: &str) -> Result<(), String> {
                 PLACEHOLDERS.map(|known| format!("{{{{{known}}}}}")).join(", ")
             ));
         }
-        asks |= matches!(name, "prompt" | "messages");
+        prompts += usize::from(matches!(name, "prompt" | "messages"));
         filled.push_str(before);
         // Right in place of a value and, where somebody put it between quotes, within a text.
         filled.push('0');
         rest = after;
     }
     filled.push_str(rest);
-    if !asks {
-        return Err("has neither {{prompt}} nor {{messages}} in payload".to_owned());
+    // The salt that keeps prompts out of caches goes before one text.
+    match prompts {
+        0 => return Err("has neither {{prompt}} nor {{messages}} in payload".to_owned()),
+        1 => {}
+        _ => {
+            return Err("has more than one of {{prompt}} and {{messages}} in payload; one of them".to_owned());
+        }
     }
     serde_json::from_str::<serde_json::Value>(&filled)
         .map(|_| ())
@@ -342,6 +347,7 @@ mod tests {
             ("[engines.mine]", "[engines.vllm]", "the name of an engine that benchlet knows"),
             ("{{prompt}}", "{{promt}}", "{{promt}} in payload; there are {{prompt}}"),
             ("{{prompt}}", "1", "neither {{prompt}} nor {{messages}}"),
+            ("{{model}}", "{{messages}}", "more than one of {{prompt}} and {{messages}}"),
             ("\"m\":", "\"m\"", "no JSON"),
             ("\"/gen\"", "\"gen\"", "begins with / in generate"),
             ("\"/text\"", "\"text\"", "JSON pointer"),
