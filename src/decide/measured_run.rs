@@ -1,5 +1,7 @@
 //! A run that measures, by llama-bench or by load, from Pending to its end, one action at a time.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::action::{Action, Decision};
@@ -7,6 +9,7 @@ use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd
 use super::{admission, retry};
 use crate::plan::{llama_bench_command, load_plan};
 use crate::run::clock::{Deadline, human_ms};
+use crate::run::measure_plan::CasePlan;
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
 use crate::run::plan::{Blueprint, ExecutorKind, Plan, Prepared, Step};
 use crate::run::reason::Reason;
@@ -256,40 +259,55 @@ fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision 
         );
     }
     match step {
-        Step::StopService { .. } => service_step(run, position, Job::StopService, Reason::StoppingService),
-        Step::StartService { .. } => service_step(run, position, Job::StartService, Reason::StartingService),
+        Step::StopService { .. } => {
+            service_step(observed, run, position, Job::StopService, Reason::StoppingService)
+        }
+        Step::StartService { .. } => {
+            service_step(observed, run, position, Job::StartService, Reason::StartingService)
+        }
         Step::StartEngine { .. } if position.ending.is_some() => {
             // Whatever it has started by now, its own stop takes away.
             Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
         }
-        Step::StartEngine { .. } => service_step(run, position, Job::StartEngine, Reason::StartingEngine),
-        Step::StopEngine { .. } => service_step(run, position, Job::StopEngine, Reason::StoppingEngine),
+        Step::StartEngine { .. } => {
+            service_step(observed, run, position, Job::StartEngine, Reason::StartingEngine)
+        }
+        Step::StopEngine { .. } => {
+            service_step(observed, run, position, Job::StopEngine, Reason::StoppingEngine)
+        }
         Step::Bench { task, .. } | Step::Load { task, .. } => bench_step(observed, run, position, task),
     }
 }
 
 fn completed_message(plan: &Plan) -> String {
-    let cases: usize = plan.steps.iter().map(cases_of).sum();
-    if cases > 0 {
-        return format!("measured {cases} case{}", if cases == 1 { "" } else { "s" });
+    let cases: BTreeSet<u32> = plan.steps.iter().flat_map(cases_of).map(|case| case.case).collect();
+    let n = cases.len();
+    if n > 0 {
+        return format!("measured {n} case{}", if n == 1 { "" } else { "s" });
     }
     let launches = plan.steps.iter().filter(|step| matches!(step, Step::Bench { .. })).count();
     format!("measured in {launches} launch{}", if launches == 1 { "" } else { "es" })
 }
 
-/// Passes over cells of a load test's matrix.
-fn cases_of(step: &Step) -> usize {
+/// Passes over cells of a load test's matrix; repeats of a cell are one case.
+fn cases_of(step: &Step) -> &[CasePlan] {
     match step {
-        Step::Load { plan, .. } => plan.cases.len(),
+        Step::Load { plan, .. } => &plan.cases,
         Step::StopService { .. }
         | Step::Bench { .. }
         | Step::StartService { .. }
         | Step::StartEngine { .. }
-        | Step::StopEngine { .. } => 0,
+        | Step::StopEngine { .. } => &[],
     }
 }
 
-fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) -> Decision {
+fn service_step(
+    observed: &Observed,
+    run: &Run,
+    position: &Position<'_>,
+    job: Job,
+    reason: Reason,
+) -> Decision {
     // Once begun it is journaled, so that an ending does not skip a half-stopped service.
     if *position.task == TaskProgress::Ready {
         return Decision::act(advance_to(run.id, position.at(TaskProgress::Started)), reason);
@@ -297,6 +315,9 @@ fn service_step(run: &Run, position: &Position<'_>, job: Job, reason: Reason) ->
     match run.jobs.get(&job) {
         None => Decision::act(Action::StartJob { run: run.id, job }, reason),
         Some(JobStatus::Running) => Decision::wait(reason, "", JOB_MS),
+        Some(JobStatus::Done(_)) if *position.task == TaskProgress::Clearing && position.ending.is_none() => {
+            Decision::act(advance_to(run.id, beginning(observed, run, position.plan)), Reason::Retrying)
+        }
         Some(JobStatus::Done(_)) => {
             Decision::act(advance_to(run.id, position.next_step(position.ending.cloned())), Reason::NextStep)
         }
@@ -329,7 +350,7 @@ fn bench_step(observed: &Observed, run: &Run, position: &Position<'_>, template:
         {
             timed_out(run, position)
         }
-        (TaskProgress::Ready, _) => {
+        (TaskProgress::Ready | TaskProgress::Clearing, _) => {
             Decision::act(advance_to(run.id, position.at(TaskProgress::Starting)), Reason::StartingTask)
         }
         (TaskProgress::Drained, _) => {
@@ -415,10 +436,10 @@ fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
             Decision::act(advance_to(run.id, position.at(TaskProgress::Drained)), Reason::NextStep)
         }
         TaskEnd::Failed(refusal) if retry::after_failure(run.failures, run.backoff_limit) => {
-            again(observed, run, position.plan, &refusal, 0, 1)
+            again(observed, run, position, &refusal, 0, 1)
         }
         TaskEnd::Fault(refusal) if retry::after_fault(run.faults) => {
-            again(observed, run, position.plan, &refusal, 1, 0)
+            again(observed, run, position, &refusal, 1, 0)
         }
         TaskEnd::Failed(refusal) | TaskEnd::Fault(refusal) => {
             Decision::act(advance_to(run.id, position.next_step(Some(failed(&refusal)))), refusal.reason)
@@ -426,21 +447,25 @@ fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
     }
 }
 
-/// A new attempt, from the first step that measures: what was stopped for the run stays stopped.
+/// A new attempt, from the first step that measures: what was stopped for the run stays stopped. The
+/// engine of the attempt that was lost goes first, because it would disturb what is measured before its
+/// own turn.
 fn again(
     observed: &Observed,
     run: &Run,
-    plan: &Plan,
+    position: &Position<'_>,
     refusal: &Refusal,
     fault: u32,
     failure: u32,
 ) -> Decision {
-    let first = plan.steps.iter().position(Step::measures).unwrap_or(0);
-    let state = RunState::Running {
-        deadline: Deadline::after(&observed.now, run.timeout_ms),
-        step: u32::try_from(first).unwrap_or(0),
-        task: TaskProgress::Ready,
-        ending: None,
+    let state = match stop_of_current_engine(position) {
+        Some(step) => RunState::Running {
+            deadline: Deadline::after(&observed.now, run.timeout_ms),
+            step,
+            task: TaskProgress::Clearing,
+            ending: None,
+        },
+        None => beginning(observed, run, position.plan),
     };
     Decision {
         message: refusal.message.clone(),
@@ -455,6 +480,31 @@ fn again(
             Reason::Retrying,
         )
     }
+}
+
+/// Where an attempt begins, with the whole time before it.
+fn beginning(observed: &Observed, run: &Run, plan: &Plan) -> RunState {
+    let first = plan.steps.iter().position(Step::measures).unwrap_or(0);
+    RunState::Running {
+        deadline: Deadline::after(&observed.now, run.timeout_ms),
+        step: u32::try_from(first).unwrap_or(0),
+        task: TaskProgress::Ready,
+        ending: None,
+    }
+}
+
+/// The step that takes away the engine which the current one measures.
+fn stop_of_current_engine(position: &Position<'_>) -> Option<u32> {
+    let numbered = (0u32..).zip(&position.plan.steps).skip_while(|(number, _)| *number <= position.step);
+    let mut stops = numbered.filter_map(|(number, step)| match step {
+        Step::StopEngine { step } => (*step < position.step).then_some(number),
+        Step::StopService { .. }
+        | Step::Bench { .. }
+        | Step::StartService { .. }
+        | Step::StartEngine { .. }
+        | Step::Load { .. } => None,
+    });
+    stops.next()
 }
 
 fn collecting(observed: &Observed, run: &Run, deadline: &Deadline, ending: &Ending) -> Decision {

@@ -16,6 +16,8 @@ mod simulation;
 #[cfg(test)]
 mod single_decisions;
 #[cfg(test)]
+mod single_load_tests;
+#[cfg(test)]
 mod single_requests;
 
 pub use action::{Action, Decision};

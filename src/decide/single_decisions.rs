@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::observed::{
     Document, Job, JobResult, JobStatus, Observed, OtherRun, Record, Refusal, Run, TaskEnd, World,
 };
-use super::simulation::requests::{Wanted, resolve, wanted};
+use super::simulation::requests::{Wanted, freeze, resolve, wanted};
 use super::{Action, Decision, next_action, retry};
-use crate::plan::llama_bench_command::freeze;
 use crate::run::clock::{Deadline, Now};
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
 use crate::run::plan::{ImageFacts, Prepared, ToolFacts};
@@ -69,7 +68,7 @@ fn prepared() -> Prepared {
         image: Some(ImageFacts { id: "sha256:1".to_owned(), digest: None }),
         tool: Some(ToolFacts { program: vec!["b".to_owned()], knows_progress: false, warnings: Vec::new() }),
         machine: true,
-        images: Vec::new(),
+        images: vec![ImageFacts { id: "sha256:2".to_owned(), digest: None }; 2],
     }
 }
 
@@ -102,12 +101,12 @@ pub fn at(step: u32, task: TaskProgress, ending: Option<Ending>) -> RunState {
     RunState::Running { deadline: later(20_000), step, task, ending }
 }
 
-fn decide(wanted: &Wanted, run: Run) -> Decision {
+pub fn decide(wanted: &Wanted, run: Run) -> Decision {
     next_action(&Observed { run: Some(run), ..look(wanted) })
 }
 
 /// A run whose current task looks like `task` and that has these jobs.
-fn measured(wanted: &Wanted, state: RunState, task: TaskState, jobs: &[(Job, JobStatus)]) -> Run {
+pub fn measured(wanted: &Wanted, state: RunState, task: TaskState, jobs: &[(Job, JobStatus)]) -> Run {
     Run { task: Some(task), jobs: jobs.iter().cloned().collect(), ..run(wanted, state) }
 }
 
@@ -115,20 +114,20 @@ fn exited(code: i64) -> TaskState {
     TaskState::Exited(Exit { cause: ExitCause::Code(code), oom_killed: false, finished_at: None })
 }
 
-fn drained(end: TaskEnd) -> [(Job, JobStatus); 1] {
+pub fn drained(end: TaskEnd) -> [(Job, JobStatus); 1] {
     [(Job::Drain, JobStatus::Done(JobResult::Drained(end)))]
 }
 
-fn refusal() -> Refusal {
+pub fn refusal() -> Refusal {
     Refusal::new(Reason::Crashed, "it crashed")
 }
 
-fn other(phase: Phase, service: &str, claims: &[&str]) -> OtherRun {
+pub fn other(phase: Phase, service: &str, claims: &[&str]) -> OtherRun {
     let claims = claims.iter().map(|claim| (*claim).to_owned()).collect();
     OtherRun { request: "b".to_owned(), service: service.to_owned(), phase, claims }
 }
 
-fn beside(others: Vec<OtherRun>, wanted: &Wanted, state: RunState) -> Decision {
+pub fn beside(others: Vec<OtherRun>, wanted: &Wanted, state: RunState) -> Decision {
     let world = World { listed: true, others, ..World::default() };
     next_action(&Observed { run: Some(run(wanted, state)), world, ..look(wanted) })
 }
@@ -141,7 +140,7 @@ pub fn leads_to(decision: &Decision) -> &RunState {
     }
 }
 
-fn starts(decision: &Decision) -> Job {
+pub fn starts(decision: &Decision) -> Job {
     match &decision.action {
         Action::StartJob { job, .. } => *job,
         other => panic!("it starts no job: {other:?}"),

@@ -62,18 +62,23 @@ pub struct FoundService {
     pub model: Option<HostModel>,
 }
 
-/// The targets of a spec in a few words, for lists and for "one run a service".
+/// The targets of a spec in a few words, each once, for lists and for "one run a service".
 pub fn service_words(spec: &LoadTest) -> String {
-    let words: Vec<String> = spec
-        .targets
-        .iter()
-        .map(|target| match &target.place {
+    let mut words: Vec<String> = Vec::new();
+    for target in &spec.targets {
+        let engine = target.engine.as_ref();
+        let word = match &target.place {
             TargetPlace::Url(url) => url.clone(),
-            TargetPlace::UsualPort => usual_url(target.engine.as_ref(), None).unwrap_or_default(),
+            // The port of an engine of the settings is not known here; its name is as good.
+            TargetPlace::UsualPort => usual_url(engine, None)
+                .unwrap_or_else(|| engine.map(Engine::as_str).unwrap_or_default().to_owned()),
             TargetPlace::Running { service } | TargetPlace::Managed { service } => service.clone(),
             TargetPlace::Simulated(_) => "simulated".to_owned(),
-        })
-        .collect();
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
     words.join(", ")
 }
 
@@ -92,6 +97,14 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
     for (index, target) in spec.targets.iter().enumerate() {
         let plan = made.target(spec, target, index, around)?;
         made.targets.push(plan);
+    }
+    if let Some(target) = made.targets.iter().find(|target| made.stops(target)) {
+        let message = format!(
+            "{} is to be measured as it runs, and its service to be stopped for the run",
+            target.name
+        );
+        return Err(Refusal::new(Reason::ServiceRunning, message)
+            .hint("measure the two in requests of their own, or set spec.conflict to Share"));
     }
     unique_names(&mut made.targets);
     if spec.output.ignore_eos {
@@ -219,6 +232,15 @@ impl Made {
             let name = format!("{} {}", dialect.as_str(), bare(&url));
             TargetPlan { simulated, ..plan(name, dialect, Endpoint::Url(url), key) }
         };
+        let as_it_runs = |found: &FoundService, dialect: Dialect| {
+            let service = &found.service;
+            let (url, key) = running_url(service)?;
+            Ok(TargetPlan {
+                container: found.running.first().cloned(),
+                simulated: service.kind == ServiceKind::Simulated,
+                ..plan(service.name.clone(), dialect, Endpoint::Url(url), key)
+            })
+        };
         match &target.place {
             TargetPlace::Url(url) => Ok(at_url(url.clone())),
             TargetPlace::UsualPort => {
@@ -251,11 +273,7 @@ impl Made {
                 let found = found(around, service)?;
                 let dialect = own_dialect.map_or_else(|| of_service(&found.service), Ok)?;
                 self.uses(found);
-                let (url, key) = running_url(&found.service)?;
-                let mut plan = plan(service.clone(), dialect, Endpoint::Url(url), key);
-                plan.container = found.running.first().cloned();
-                plan.simulated = found.service.kind == ServiceKind::Simulated;
-                Ok(plan)
+                as_it_runs(found, dialect)
             }
             TargetPlace::Managed { service } => {
                 let found = found(around, service)?;
@@ -265,13 +283,10 @@ impl Made {
                     match spec.conflict {
                         Conflict::UseRunning => {
                             self.warnings.push(format!("the service {service} runs already and is measured as it runs (spec.conflict: UseRunning)"));
-                            let (url, key) = running_url(&found.service)?;
-                            let mut plan = plan(service.clone(), dialect, Endpoint::Url(url), key);
-                            plan.container = found.running.first().cloned();
-                            return Ok(plan);
+                            return as_it_runs(found, dialect);
                         }
                         Conflict::Share => self.warnings.push(format!("the service {service} runs already; a second one beside it shares its devices (spec.conflict: Share)")),
-                        Conflict::Stop => self.stop.extend(found.running.iter().cloned()),
+                        Conflict::Stop => self.stop_all(&found.running),
                         Conflict::Fail => {
                             let message = format!("the service {service} is running, and lifecycle: Managed would start a second one");
                             return Err(Refusal::new(Reason::ServiceRunning, message)
@@ -283,9 +298,23 @@ impl Made {
                 self.engines.push(engine);
                 // Its folder is known when the plan is frozen.
                 let endpoint = Endpoint::Started { folder: String::new() };
-                Ok(plan(service.clone(), dialect, endpoint, None))
+                let simulated = found.service.kind == ServiceKind::Simulated;
+                Ok(TargetPlan { simulated, ..plan(service.clone(), dialect, endpoint, None) })
             }
         }
+    }
+
+    fn stop_all(&mut self, containers: &[String]) {
+        for container in containers {
+            if !self.stop.contains(container) {
+                self.stop.push(container.clone());
+            }
+        }
+    }
+
+    /// Whether a target runs in a container that is stopped for the run.
+    fn stops(&self, target: &TargetPlan) -> bool {
+        target.container.as_ref().is_some_and(|container| self.stop.contains(container))
     }
 
     /// Its devices are the run's for as long as it measures.
@@ -299,7 +328,7 @@ impl Made {
     }
 
     fn managed(
-        &self,
+        &mut self,
         spec: &LoadTest,
         target: &Target,
         index: usize,
@@ -333,6 +362,12 @@ impl Made {
             (ExecutorChoice::Auto | ExecutorChoice::Docker, Ok(())) => {}
         }
         let command = engine_command(service, target.preset, &target.params)?;
+        let open = open_env(service);
+        for name in service.env.keys().filter(|name| !looks_secret(name) && !open.contains_key(*name)) {
+            let message =
+                format!("the variable {name} of the service {} holds a key and is left out", service.name);
+            self.warnings.push(message);
+        }
         let serving = Serving { port: command.port, image_entrypoint: command.image_entrypoint };
         let container = ContainerSpec { serving: Some(serving), ..service.container.clone() };
         Ok(self.engine(
@@ -357,9 +392,7 @@ impl Made {
         container: Option<ContainerSpec>,
         around: &Surroundings,
     ) -> EngineTask {
-        let mut env = service.map(|service| service.env.clone()).unwrap_or_default();
-        let secrets = service.map(|service| service.secrets.clone()).unwrap_or_default();
-        env.retain(|name, value| !looks_secret(name) && !secrets.contains(value));
+        let env = service.map(open_env).unwrap_or_default();
         EngineTask {
             target,
             service: service.map(|service| service.name.clone()),
@@ -426,6 +459,21 @@ fn of_service(service: &Service) -> Result<Dialect, Refusal> {
         )
         .hint("name it in the target: engine: openai")),
     }
+}
+
+/// The environment of a service without what is secret: names that say so, and values in which a secret
+/// stands. The engine is given the former from the service's own files as it starts.
+fn open_env(service: &Service) -> BTreeMap<String, String> {
+    // A key such as "1234" may stand in a value by chance, so a short one has to be the whole of it.
+    const LONG_ENOUGH: usize = 8;
+    let holds = |value: &String, secret: &String| {
+        value == secret || (secret.len() >= LONG_ENOUGH && value.contains(secret.as_str()))
+    };
+    let open = |name: &str, value: &String| {
+        !looks_secret(name) && !service.secrets.iter().any(|secret| holds(value, secret))
+    };
+    let kept = service.env.iter().filter(|(name, value)| open(name, value));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Where a service that runs is reached from this machine, and its key where its command has one.
@@ -540,3 +588,7 @@ fn load_step(blueprint: &Blueprint, load: &LoadBlueprint, targets: &[usize], eng
     task.inputs.insert(PLAN_FILE.to_owned(), text);
     Step::Load { task: Box::new(task), plan: Box::new(plan) }
 }
+
+#[cfg(test)]
+#[path = "load_plan_tests.rs"]
+mod tests;

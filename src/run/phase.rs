@@ -42,6 +42,8 @@ pub enum TaskProgress {
     Started,
     /// It has exited, its output is complete.
     Drained,
+    /// The engine of an attempt that was lost is taken away, before the next one begins.
+    Clearing,
 }
 
 /// Why a run goes to its end, and as what.

@@ -6,6 +6,7 @@ use super::requests::{NAMES, Wanted, param};
 use super::{FileState, Sim};
 use crate::decide::observed::Verb;
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
+use crate::request::valid::Spec;
 
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -40,7 +41,10 @@ impl Sim {
             Event::Break { name, unreadable: false } => self.set_file(NAMES[*name], FileState::Invalid),
             Event::Remove(name) => self.set_file(NAMES[*name], FileState::Absent { since: now }),
             Event::Rerun { name, set } => {
-                let set = if *set { vec![param("-b", 7)] } else { Vec::new() };
+                let loads =
+                    self.rows.record(NAMES[*name]).map(|record| matches!(record.spec, Spec::LoadTest(_)));
+                let flag = if loads == Some(true) { "seed" } else { "-b" };
+                let set = if *set { vec![param(flag, 7)] } else { Vec::new() };
                 self.order(NAMES[*name], Verb::Rerun { set });
             }
             Event::Cancel(name) => self.order(NAMES[*name], Verb::Cancel),
@@ -97,8 +101,16 @@ fn control() -> impl Strategy<Value = Control> {
 }
 
 fn wanted() -> impl Strategy<Value = Wanted> {
-    (Sim::services(), 0u8..3, any::<bool>(), 1u32..3, control()).prop_map(
-        |(service, variant, stop, launches, control)| Wanted { service, variant, stop, launches, control },
+    let engines = proptest::option::of(0u8..3);
+    (Sim::services(), 0u8..3, any::<bool>(), 1u32..3, engines, control()).prop_map(
+        |(service, variant, stop, launches, engines, control)| Wanted {
+            service,
+            variant,
+            stop,
+            launches,
+            engines,
+            control,
+        },
     )
 }
 

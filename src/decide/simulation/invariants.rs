@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::rows::RunRow;
 use super::{Sim, requests};
 use crate::decide::action::NewRun;
 use crate::decide::observed::{Document, JobStatus, Observed};
-use crate::decide::{Action, Decision, admission, next_action, retry};
+use crate::decide::{Action, Decision, admission, next_action, retry, share_service};
 use crate::request::control::DesiredState;
 use crate::request::valid::Spec;
 use crate::run::phase::{Phase, RunState};
@@ -109,7 +110,8 @@ impl Sim {
         assert!(new.command.is_some() || before != Some(&now), "{now:?} is measured again for nothing");
         let own_flags = match (&new.spec, &record.spec) {
             (Spec::LlamaBench(of_run), Spec::LlamaBench(of_file)) => of_run.params != of_file.params,
-            _ => unreachable!("only LlamaBench here"),
+            (Spec::LoadTest(of_run), Spec::LoadTest(of_file)) => of_run != of_file,
+            _ => unreachable!("a run is of its file's kind"),
         };
         let hash = match before {
             // Flags of its own satisfy nothing that the file asks for.
@@ -129,12 +131,16 @@ impl Sim {
         let admitted: Vec<_> = self.rows.open().filter(|run| run.state.phase() != Phase::Pending).collect();
         for (at, run) in admitted.iter().enumerate() {
             for other in &admitted[at + 1..] {
-                assert_ne!(run.service, other.service, "two runs measure one service");
-                let claims = |of: &super::rows::RunRow| of.blueprint.clone().expect("admitted").claims;
+                let shared = share_service(&run.service, &other.service);
+                assert!(!shared, "two runs measure one service: {} and {}", run.service, other.service);
+                let loads = |run: &RunRow| matches!(run.spec, Spec::LoadTest(_));
+                assert!(!loads(run) || !loads(other), "two load tests at the same time");
+                let claims = |of: &RunRow| of.blueprint.clone().expect("admitted").claims;
                 let shared = admission::overlap(&claims(run), &claims(other)).map(str::to_owned);
                 assert_eq!(shared, None, "{} and {} share a device", run.request, other.request);
             }
         }
+        self.machine.engines.check(&self.rows);
         for run in &self.rows.runs {
             let ended = run.state.phase().is_terminal();
             assert!(
@@ -189,6 +195,7 @@ impl Sim {
                 assert!(token.is_none() || record.satisfied_rerun == *token, "{name}'s token was left out");
             }
         }
+        self.machine.engines.check_rest();
         let before = self.orders.len();
         self.run_for(100_000);
         assert_eq!(self.orders.get(before..), Some(&[][..]), "it never comes to rest");

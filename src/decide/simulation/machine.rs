@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::engines::{self, Engines};
+use super::load_tests::ENGINE_START_MS;
 use super::rows::{Rows, RunRow};
 use crate::decide::observed::{Job, JobResult, JobStatus, Refusal, TaskEnd};
 use crate::run::phase::RunState;
@@ -23,6 +25,8 @@ struct JobRun {
     status: JobStatus,
     ends_at: u64,
     fate: u8,
+    /// The engine that it starts, and when it comes to that.
+    launch: Option<(TaskId, u64)>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ pub struct Machine {
     /// Runs whose service was begun to be stopped, and those for which its start was carried through.
     pub stopped: BTreeSet<Uuid>,
     pub restored: BTreeSet<Uuid>,
+    pub engines: Engines,
 }
 
 fn exited(code: i64) -> TaskState {
@@ -85,6 +90,7 @@ impl Machine {
             over: BTreeSet::new(),
             stopped: BTreeSet::new(),
             restored: BTreeSet::new(),
+            engines: Engines::default(),
         }
     }
 
@@ -100,6 +106,9 @@ impl Machine {
         if job == Job::Drain {
             self.cancel_jobs(run.id, |other| other == Job::Follow);
         }
+        if job == Job::StopEngine {
+            self.cancel_jobs(run.id, |other| other == Job::StartEngine);
+        }
         if self.jobs.contains_key(&(run.id, job)) {
             return;
         }
@@ -111,10 +120,17 @@ impl Machine {
         let may_hang = matches!(job, Job::Image | Job::Probe | Job::Machine | Job::Collect);
         let ends_at = match fate {
             HANGS if may_hang => NEVER,
+            HANGS if job == Job::StartEngine => self.now + ENGINE_START_MS,
             _ => self.now + u64::from(fate) * 250,
         };
+        let engine = engines::current(run).filter(|_| job == Job::StartEngine);
+        let launch = engine.map(|id| {
+            self.engines.begin(&id);
+            (id, self.now + (ends_at - self.now) / 2)
+        });
         let request = run.request.clone();
-        self.jobs.insert((run.id, job), JobRun { request, status: JobStatus::Running, ends_at, fate });
+        let status = JobStatus::Running;
+        self.jobs.insert((run.id, job), JobRun { request, status, ends_at, fate, launch });
     }
 
     pub fn cancel_jobs(&mut self, run: Uuid, which: impl Fn(Job) -> bool) {
@@ -213,6 +229,7 @@ impl Machine {
         for task in self.tasks.values_mut().filter(|task| task.state == TaskState::Running) {
             (task.ends_at, task.end) = (self.now, exited(137));
         }
+        self.engines.kill_all();
     }
 
     /// The controller is gone and comes back: jobs are lost, a drain perhaps half-way.
@@ -245,6 +262,7 @@ impl Machine {
             (task.state, task.ends_at) = (task.end.clone(), NEVER);
         }
         self.tasks.retain(|_, task| task.state != TaskState::Absent);
+        self.launch_engines();
         let running =
             self.jobs.iter().filter(|(_, job)| job.status == JobStatus::Running && job.ends_at <= now);
         let due: Vec<_> = running.map(|(key, job)| (*key, job.fate)).collect();
@@ -258,6 +276,18 @@ impl Machine {
             }
         }
         woken
+    }
+
+    /// Where the executor does not answer, the engine is never launched, and its job fails at its end.
+    fn launch_engines(&mut self) {
+        let (now, reachable) = (self.now, self.reachable);
+        for job in self.jobs.values_mut().filter(|job| job.status == JobStatus::Running) {
+            if let Some((id, _)) = job.launch.take_if(|(_, at)| *at <= now)
+                && reachable
+            {
+                self.engines.launch(&id);
+            }
+        }
     }
 
     /// How a job ends; `None` while it waits for the executor.
@@ -283,6 +313,13 @@ impl Machine {
                 if fate == FAILS { failed(Reason::ServiceNotRestored) } else { done(JobResult::Finished) }
             }
             Job::Image if fate == FAILS => failed(Reason::ImageUnavailable),
+            Job::Image if let Some(load) = run.blueprint.as_ref().and_then(|found| found.load.as_ref()) => {
+                let images = load
+                    .engines
+                    .iter()
+                    .map(|engine| ImageFacts { id: format!("sha256:{}", engine.target), digest: None });
+                done(JobResult::Images(images.collect()))
+            }
             Job::Image => done(JobResult::Image(ImageFacts { id: "sha256:1".to_owned(), digest: None })),
             Job::Probe if fate == FAILS => failed(Reason::LlamaBenchMissing),
             Job::Probe => done(JobResult::Probe(ToolFacts {
@@ -292,11 +329,19 @@ impl Machine {
             })),
             Job::StopService if fate == FAILS => failed(Reason::ServiceRunning),
             Job::Machine | Job::Collect if fate == FAILS => failed(Reason::InternalError),
-            Job::StartEngine if fate == FAILS => failed(Reason::EngineFailed),
+            Job::StartEngine => {
+                let id = engines::current(run).filter(|_| fate != FAILS && fate != HANGS && self.reachable);
+                match id.is_some_and(|id| self.engines.wait_for(&id)) {
+                    true => done(JobResult::Finished),
+                    false => failed(Reason::EngineFailed),
+                }
+            }
             Job::StopEngine if !self.reachable => None,
-            Job::Machine | Job::StopService | Job::StartEngine | Job::StopEngine | Job::Collect => {
+            Job::StopEngine => {
+                self.engines.take_away(run);
                 done(JobResult::Finished)
             }
+            Job::Machine | Job::StopService | Job::Collect => done(JobResult::Finished),
         }
     }
 
@@ -331,7 +376,11 @@ impl Machine {
 
     /// When something happens here by itself.
     pub fn next_time(&self) -> Option<u64> {
-        let jobs = self.jobs.values().filter(|job| job.status == JobStatus::Running).map(|job| job.ends_at);
+        let running = self.jobs.values().filter(|job| job.status == JobStatus::Running);
+        let jobs = running.flat_map(|job| {
+            let launch = job.launch.as_ref().map(|(_, at)| *at);
+            [Some(job.ends_at), launch].into_iter().flatten()
+        });
         let times = jobs.chain(self.tasks.values().map(|task| task.ends_at));
         times.filter(|at| *at > self.now && *at != NEVER).min()
     }

@@ -3,8 +3,10 @@
 //! `controller::execute` does, so that a decision which nothing would ever wake again shows as a run
 //! that never ends. What must always hold is asserted at every order.
 
+mod engines;
 pub mod events;
 mod invariants;
+mod load_tests;
 mod machine;
 pub mod requests;
 mod rows;
@@ -15,8 +17,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::observed::{Document, Observed, OtherRun, Run, Verb, World};
-use super::{Action, Decision, next_action, overlap};
-use crate::request::valid::Spec;
+use super::{Action, Decision, next_action, overlap, share_service};
 use crate::run::clock::Now;
 use crate::run::phase::{Phase, RunState};
 use crate::run::reason::{Reason, Refusal};
@@ -153,14 +154,15 @@ impl Sim {
         let own = self.rows.open().find(|run| run.request == name).cloned();
         let run = own.map(|row| {
             world.disturbing = self.machine.disturbing(row.id);
-            let resolution = match (&row.state, &row.spec) {
-                (RunState::Pending, Spec::LlamaBench(_)) if self.broken_services => {
+            let resolution = match &row.state {
+                RunState::Pending if self.broken_services => {
                     Some(Err(Refusal::new(Reason::ServiceUnknown, "there is no such service")))
                 }
-                (RunState::Pending, Spec::LlamaBench(spec)) => {
-                    Some(resolve(row.id, spec, row.timeout_ms, self.machine.reachable))
-                }
-                _ => None,
+                RunState::Pending => Some(resolve(row.id, &row.spec, row.timeout_ms, self.machine.reachable)),
+                RunState::Preparing { .. }
+                | RunState::Running { .. }
+                | RunState::Collecting { .. }
+                | RunState::Ended(_) => None,
             };
             let task = machine::current_task(&row).map(|id| self.machine.observe(&id));
             Run {
@@ -326,6 +328,7 @@ impl Sim {
             }
             Action::StartJob { run, job } => self.machine.start_job(self.rows.run(run), job),
             Action::StartTask { run, task, started } => {
+                self.machine.engines.check_start(self.rows.run(run), &task.id);
                 self.machine.start_task(&task.id, self.rows.run(run).timeout_ms)?;
                 if self.machine.loses_the_start() {
                     return Err("the store failed in between".to_owned());
@@ -351,8 +354,9 @@ impl Sim {
     /// `controller::claims`: under one lock, service and devices or nothing.
     fn take(&mut self, run: Uuid, service: &str, devices: &[String]) -> Result<(), String> {
         let foreign = self.foreign.is_some_and(|device| devices.iter().any(|wanted| wanted == device));
-        let clashes =
-            |(other, held): &(String, Vec<String>)| other == service || overlap(held, devices).is_some();
+        let clashes = |(other, held): &(String, Vec<String>)| {
+            share_service(other, service) || overlap(held, devices).is_some()
+        };
         if foreign || self.held.values().any(clashes) {
             return Err("held".to_owned());
         }

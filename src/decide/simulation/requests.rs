@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::load_tests;
 use crate::decide::observed::Refusal;
+use crate::plan::{llama_bench_command, load_plan};
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
 use crate::request::llama_bench::{Conflict, ExecutorChoice, LlamaBench, PullPolicy};
 use crate::request::valid::{Spec, ValidRequest};
-use crate::run::plan::{Blueprint, ExecutorKind, PLAN_VERSION};
+use crate::run::plan::{Blueprint, ExecutorKind, PLAN_VERSION, Plan, Prepared};
 use crate::run::reason::Reason;
 use crate::run::step::{ContainerSpec, Role, TaskId, TaskSpec};
 
@@ -27,6 +29,8 @@ pub struct Wanted {
     pub variant: u8,
     pub stop: bool,
     pub launches: u32,
+    /// A load test instead, which starts so many engines.
+    pub engines: Option<u8>,
     pub control: Control,
 }
 
@@ -42,7 +46,7 @@ pub fn control() -> Control {
 }
 
 pub fn wanted() -> Wanted {
-    Wanted { service: 0, variant: 0, stop: false, launches: 1, control: control() }
+    Wanted { service: 0, variant: 0, stop: false, launches: 1, engines: None, control: control() }
 }
 
 pub fn param(flag: &str, value: impl ToString) -> Param {
@@ -50,7 +54,14 @@ pub fn param(flag: &str, value: impl ToString) -> Param {
 }
 
 impl Wanted {
-    pub fn spec(&self) -> LlamaBench {
+    pub fn spec(&self) -> Spec {
+        match self.engines {
+            Some(engines) => Spec::LoadTest(Box::new(load_tests::spec(self, engines))),
+            None => Spec::LlamaBench(self.bench()),
+        }
+    }
+
+    fn bench(&self) -> LlamaBench {
         LlamaBench {
             service: SERVICES[self.service].0.to_owned(),
             params: Some(vec![param("-p", self.variant)]),
@@ -66,19 +77,37 @@ impl Wanted {
     }
 
     pub fn request(&self, name: &str) -> Arc<ValidRequest> {
-        let spec_hash = format!("v1:{}-{}-{}-{}", self.service, self.variant, self.stop, self.launches);
+        let (bench, load) = (self.launches, self.engines);
+        let spec_hash = format!("v1:{}-{}-{}-{bench}-{load:?}", self.service, self.variant, self.stop);
         Arc::new(ValidRequest {
             name: name.to_owned(),
             semantic_hash: format!("{spec_hash}-{:?}", self.control),
             spec_hash,
             control: self.control.clone(),
-            spec: Spec::LlamaBench(self.spec()),
+            spec: self.spec(),
         })
     }
 }
 
-/// What admission makes of a spec, where the service is there and its executor answers.
-pub fn resolve(
+/// What admission makes of a spec, where the services are there and their executors answer.
+pub fn resolve(run: Uuid, spec: &Spec, timeout_ms: u64, docker: bool) -> Result<Box<Blueprint>, Refusal> {
+    match spec {
+        Spec::LlamaBench(spec) => resolve_bench(run, spec, timeout_ms, docker),
+        Spec::LoadTest(spec) => {
+            load_plan::resolve(spec, &load_tests::surroundings(run, timeout_ms, docker)).map(Box::new)
+        }
+        Spec::Apply(_) => unreachable!("nothing here is applied"),
+    }
+}
+
+pub fn freeze(blueprint: &Blueprint, prepared: &Prepared) -> Plan {
+    match &blueprint.load {
+        Some(load) => load_plan::freeze(blueprint, load, prepared),
+        None => llama_bench_command::freeze(blueprint, prepared),
+    }
+}
+
+fn resolve_bench(
     run: Uuid,
     spec: &LlamaBench,
     timeout_ms: u64,
