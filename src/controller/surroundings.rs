@@ -161,14 +161,15 @@ pub async fn look_around_load(
                 };
                 services.insert(service.clone(), found);
             }
-            TargetPlace::Url(url) => {
-                if let Ok(address) = Address::parse(url)
+            TargetPlace::Simulated(_) => {}
+            TargetPlace::Url(_) | TargetPlace::UsualPort => {
+                if let Some(url) = load_plan::url_of(target, &settings.engines)
+                    && let Ok(address) = Address::parse(&url)
                     && let Some(key) = settings.key_for(&address.host, address.port)
                 {
-                    keys.insert(url.clone(), absolute_key(key));
+                    keys.insert(url, absolute_key(key));
                 }
             }
-            TargetPlace::UsualPort | TargetPlace::Simulated(_) => {}
         }
     }
     load_plan::Surroundings {

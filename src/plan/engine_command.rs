@@ -95,16 +95,7 @@ pub fn engine_command(
     for (flag, value) in over {
         put(&mut argv, &flag, &value, service.kind);
     }
-    Ok(EngineCommand {
-        image_entrypoint: service.entrypoint.is_empty() && begins_with_flag(&argv),
-        argv,
-        port,
-    })
-}
-
-/// A command that begins with a flag has its program in the image.
-fn begins_with_flag(argv: &[String]) -> bool {
-    argv.first().is_none_or(|first| is_flag(first) || !first.contains('/') && first == "serve")
+    Ok(EngineCommand { image_entrypoint: service.entrypoint.is_empty(), argv, port })
 }
 
 /// The flags of a preset. `SingleUser`: one request at a time, lowest latency. `Debug`: starts fast and
@@ -176,9 +167,12 @@ fn value_of(argv: &[String], flag: &str) -> Option<String> {
     find(argv, flag)?.value().map(str::to_owned)
 }
 
+/// Takes a flag out with all its values, of which some flags have several.
 fn remove(argv: &mut Vec<String>, flag: &str) {
     while let Some(found) = find(argv, flag) {
-        argv.drain(found.at..=found.last());
+        let more = argv[found.last() + 1..].iter().take_while(|word| !is_flag(word)).count();
+        let more = if matches!(found.value, ValueAt::Next(_)) { more } else { 0 };
+        argv.drain(found.at..=found.last() + more);
     }
 }
 
@@ -240,7 +234,7 @@ mod tests {
             "llama-server -m /m/a.gguf --host 0.0.0.0 --port 8080"
         );
         assert_eq!(
-            command(ServiceKind::Vllm, "vllm serve qwen --port=9000", None, &[]),
+            command(ServiceKind::Vllm, "vllm serve qwen --api-key sk-1 sk-2 --port=9000", None, &[]),
             "vllm serve qwen --port=9000 --host 0.0.0.0"
         );
     }
@@ -273,13 +267,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_with_an_entry_point_keeps_it() {
+    fn where_the_service_names_no_entry_point_the_images_own_stays() {
         let made = engine_command(&service(ServiceKind::LlamaCpp, "-m a --port 5000"), None, &[]).unwrap();
         assert!(made.image_entrypoint);
         assert_eq!(made.port, 5000);
-        let own =
-            engine_command(&service(ServiceKind::LlamaCpp, "/app/llama-server -m a"), None, &[]).unwrap();
-        assert!(!own.image_entrypoint);
+        let mut own = service(ServiceKind::LlamaCpp, "-m a");
+        own.entrypoint = vec!["/app/llama-server".to_owned()];
+        let made = engine_command(&own, None, &[]).unwrap();
+        assert!(!made.image_entrypoint);
+        assert_eq!(made.argv[..3], ["/app/llama-server", "-m", "a"]);
     }
 
     #[test]

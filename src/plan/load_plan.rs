@@ -82,6 +82,21 @@ pub fn service_words(spec: &LoadTest) -> String {
     words.join(", ")
 }
 
+/// Where a target is that names no service: its url, or its engine's usual port on this machine.
+pub fn url_of(target: &Target, engines: &BTreeMap<String, CustomEngine>) -> Option<String> {
+    match &target.place {
+        TargetPlace::Url(url) => Some(url.clone()),
+        TargetPlace::UsualPort => {
+            let custom = match &target.engine {
+                Some(Engine::Custom(name)) => engines.get(name).and_then(|engine| engine.port),
+                Some(_) | None => None,
+            };
+            usual_url(target.engine.as_ref(), custom)
+        }
+        TargetPlace::Running { .. } | TargetPlace::Managed { .. } | TargetPlace::Simulated(_) => None,
+    }
+}
+
 fn usual_url(engine: Option<&Engine>, custom_port: Option<u16>) -> Option<String> {
     let port = custom_port.or_else(|| engine.and_then(Engine::default_port))?;
     Some(format!("http://localhost:{port}"))
@@ -242,15 +257,8 @@ impl Made {
             })
         };
         match &target.place {
-            TargetPlace::Url(url) => Ok(at_url(url.clone())),
-            TargetPlace::UsualPort => {
-                let custom = match &own_dialect {
-                    Some(Dialect::Custom(engine)) => engine.port,
-                    Some(Dialect::LlamaCpp | Dialect::Ollama | Dialect::Vllm | Dialect::OpenAi) | None => {
-                        None
-                    }
-                };
-                usual_url(target.engine.as_ref(), custom).map(at_url).ok_or_else(|| {
+            TargetPlace::Url(_) | TargetPlace::UsualPort => {
+                url_of(target, &around.engines).map(at_url).ok_or_else(|| {
                     Refusal::new(
                         Reason::EngineUnknown,
                         "the target says neither where its engine is nor which it is",
