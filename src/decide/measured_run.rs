@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::action::{Action, Decision};
 use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd};
 use super::{admission, retry};
-use crate::plan::{llama_bench_command, load_plan};
+use crate::plan::{llama_bench_command, load_steps};
 use crate::run::clock::{Deadline, human_ms};
 use crate::run::measure_plan::CasePlan;
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
@@ -197,7 +197,7 @@ fn start_running(
         return wait_for_quiet(observed, run, deadline, message, LOOK_MS);
     }
     let plan = match &blueprint.load {
-        Some(load) => load_plan::freeze(blueprint, load, prepared),
+        Some(load) => load_steps::freeze(blueprint, load, prepared),
         None => llama_bench_command::freeze(blueprint, prepared),
     };
     let state = RunState::Running {

@@ -1,8 +1,11 @@
 use super::*;
 use crate::plan::load_cases::tests::load_test;
+use crate::plan::load_steps::freeze;
 use crate::plan::service::{ModelReference, Port, ServerFlag};
+use crate::run::measure_plan::PLAN_FILE;
 use crate::run::measure_plan::{CaseLoad, Framing};
 use crate::run::plan::ImageFacts;
+use crate::run::plan::{Plan, Prepared, Step};
 use crate::run::step::GpuRequest;
 
 const KEY: &str = "sk-secret-of-the-service";

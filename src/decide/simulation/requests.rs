@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::load_tests;
 use crate::decide::observed::Refusal;
-use crate::plan::{llama_bench_command, load_plan};
+use crate::plan::{llama_bench_command, load_plan, load_steps};
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
 use crate::request::llama_bench::{Conflict, ExecutorChoice, LlamaBench, PullPolicy};
@@ -102,7 +102,7 @@ pub fn resolve(run: Uuid, spec: &Spec, timeout_ms: u64, docker: bool) -> Result<
 
 pub fn freeze(blueprint: &Blueprint, prepared: &Prepared) -> Plan {
     match &blueprint.load {
-        Some(load) => load_plan::freeze(blueprint, load, prepared),
+        Some(load) => load_steps::freeze(blueprint, load, prepared),
         None => llama_bench_command::freeze(blueprint, prepared),
     }
 }
