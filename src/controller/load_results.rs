@@ -90,7 +90,8 @@ pub fn results(
             continue;
         }
         let stderr = read(&spool.join(STDERR));
-        if !stderr.is_empty() {
+        // A refusal says all that its last line does.
+        if !stderr.is_empty() && !spool.join(REFUSAL_FILE).exists() {
             tail = Some(super::measure::last_lines(&stderr, &read(&spool.join(STDOUT))));
         }
         let series = read(&spool.join(SERIES_FILE));
