@@ -226,11 +226,28 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
             }
             Value::String(text) => fields.put(name, text)?,
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                fields.put(name, &value.to_string())?;
+                if let Some(value) = told(value) {
+                    fields.put(name, &value.to_string())?;
+                }
             }
         }
     }
     fields.put("timeout", &super::output::short_duration(request.control.timeout_ms))
+}
+
+/// What a value says: without nulls, and without what is empty for want of anything to say.
+fn told(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Array(items) => Some(items.iter().filter_map(told).collect()),
+        Value::Object(fields) => {
+            let kept: serde_json::Map<String, Value> =
+                fields.iter().filter_map(|(name, value)| Some((name.clone(), told(value)?))).collect();
+            (!kept.is_empty()).then_some(Value::Object(kept))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.clone()),
+    }
 }
 
 fn run_body(
