@@ -24,7 +24,6 @@ mod measure_dialects;
 mod measure_faults;
 mod measure_keys;
 mod measure_loops;
-mod measured;
 mod measuring;
 mod polling;
 mod readme;
