@@ -124,7 +124,7 @@ fn prompts_of_a_file_are_asked_and_an_edit_of_it_changes_no_run() {
 fn a_run_without_one_answer_has_failed_and_keeps_its_cases() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    let spec = "{ target: { engine: simulated, simulated: { ttft: 2ms, itl: 0, errorRate: 100% } }, \
+    let spec = "{ target: { engine: simulated, simulated: { ttft: 2ms, itl: 0s, errorRate: 100% } }, \
                 load: { requests: 6 }, output: { maxTokens: 2 } }";
     bench.save_load("all-bad", spec);
     let document = bench.until_status("all-bad", "its end with its cases", |status| {
@@ -143,7 +143,7 @@ fn a_run_without_one_answer_has_failed_and_keeps_its_cases() {
 fn too_many_errors_make_figures_that_are_not_valid() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    let spec = "{ target: { engine: simulated, simulated: { ttft: 2ms, itl: 0, errorRate: 20% } }, \
+    let spec = "{ target: { engine: simulated, simulated: { ttft: 2ms, itl: 0s, errorRate: 20% } }, \
                 load: { concurrency: 2, requests: 60 }, output: { maxTokens: 2 } }";
     bench.save_load("some-bad", spec);
     let document = bench.until_phase("some-bad", "Completed");

@@ -289,6 +289,31 @@ fn a_killed_measuring_process_is_a_fault_that_is_tried_again_from_its_engine() {
     bench.until_no_process_is_left();
 }
 
+/// Two engines that share the machine measure each other.
+#[test]
+fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
+    let mut bench = Workbench::without_docker();
+    bench.serve();
+    let target = "{ engine: simulated, simulated: { ttft: 5ms, itl: 1ms } }";
+    let spec =
+        format!("{{ targets: [{target}, {target}], output: {{ maxTokens: 2 }}, load: {{ requests: 60 }} }}");
+    bench.save_load("pair", &spec);
+    bench.until_requests("pair", 75);
+    let second = bench.process_with("/0-4-load").expect("the second target is measured");
+    kill_process(Pid::from_raw(second as i32).unwrap(), Signal::KILL).unwrap();
+    bench.until("the first target is measured again", |bench| bench.process_with("/1-1-load"));
+    let engines = bench.processes().into_iter().filter(|pid| {
+        let told = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let told = String::from_utf8_lossy(&told).replace('\0', " ");
+        told.contains(" sim serve ") && !told.contains(" shim ")
+    });
+    assert_eq!(engines.count(), 1);
+    let document = bench.until_phase("pair", "Completed");
+    let cases = document["status"]["results"]["cases"].as_array().unwrap();
+    assert!(cases.len() == 2 && cases.iter().all(|case| case["requests"]["ok"] == 60), "{cases:#?}");
+    bench.until_no_process_is_left();
+}
+
 #[test]
 fn a_killed_engine_shows_as_failed_requests_and_not_as_figures() {
     let mut bench = Workbench::without_docker();

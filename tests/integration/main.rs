@@ -24,6 +24,7 @@ mod load_bench;
 mod load_test_failures;
 mod load_tests;
 mod load_tests_cli;
+mod load_tests_docker;
 mod measure_dialects;
 mod measure_faults;
 mod measure_keys;

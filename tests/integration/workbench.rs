@@ -84,12 +84,7 @@ impl Workbench {
     }
 
     fn compose_text(&self) -> String {
-        let model = |variable: &str, name: &str| {
-            let home = std::env::var("HOME").unwrap_or_default();
-            std::env::var(variable).unwrap_or_else(|_| format!("{home}/.cache/benchlet-tests/{name}"))
-        };
-        let tiny = model("BENCHLET_TEST_MODEL", "tiny.gguf");
-        let slow = model("BENCHLET_TEST_MODEL_SLOW", "tiny-slow.gguf");
+        let (tiny, slow) = (tiny_model(), model("BENCHLET_TEST_MODEL_SLOW", "tiny-slow.gguf"));
         let image = daemon::image();
         format!(
             "name: {project}\n\
@@ -404,6 +399,16 @@ impl Drop for Workbench {
             }
         }
     }
+}
+
+/// The path of the tiny model.
+pub fn tiny_model() -> String {
+    model("BENCHLET_TEST_MODEL", "tiny.gguf")
+}
+
+fn model(variable: &str, name: &str) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    std::env::var(variable).unwrap_or_else(|_| format!("{home}/.cache/benchlet-tests/{name}"))
 }
 
 /// A LlamaBench request with this spec, in YAML's flow or block form.
