@@ -53,13 +53,15 @@ impl Workbench {
         self.path("state/spool").join(run.id.to_string())
     }
 
-    /// The one process of this installation with these words among its arguments.
+    /// The one process of this installation with these words in its arguments, or in the path of its output.
     pub fn process_with(&self, words: &str) -> Option<u32> {
         self.processes().into_iter().find(|pid| {
             let told = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let told: Vec<_> = told.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
             // The shim has the words of its program behind its own.
-            told.get(1).is_some_and(|verb| verb != "shim") && told.join(" ").contains(words)
+            let output = fs::read_link(format!("/proc/{pid}/fd/1")).unwrap_or_default();
+            told.get(1).is_some_and(|verb| verb != "shim")
+                && (told.join(" ").contains(words) || output.to_string_lossy().contains(words))
         })
     }
 

@@ -299,7 +299,7 @@ fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
         format!("{{ targets: [{target}, {target}], output: {{ maxTokens: 2 }}, load: {{ requests: 60 }} }}");
     bench.save_load("pair", &spec);
     bench.until_requests("pair", 75);
-    let second = bench.process_with("/0-4-load").expect("the second target is measured");
+    let second = bench.until("the second target is measured", |bench| bench.process_with("/0-4-load"));
     kill_process(Pid::from_raw(second as i32).unwrap(), Signal::KILL).unwrap();
     bench.until("the first target is measured again", |bench| bench.process_with("/1-1-load"));
     let engines = bench.processes().into_iter().filter(|pid| {
