@@ -319,7 +319,7 @@ fn wrong_usage_is_code_2_and_what_is_missing_4() {
         &["logs", "a", "--stdout", "--stderr"][..],
         &["wait", "a", "--for=Whatever"][..],
         &["wait", "a", "--timeout", "10"][..],
-        &["rerun", "a", "--set", "b=1"][..],
+        &["rerun", "a", "--set", "b"][..],
         &["delete"][..],
         &["history", "--phase", "Whatever"][..],
         &["history", "--limit", "0"][..],

@@ -26,7 +26,7 @@ fn what_cannot_be_measured_fails_with_the_reason_and_what_to_do() {
     bench.serve();
     let load = "load: { requests: 2 }";
     let port = socket.local_addr().unwrap().port();
-    let all: [(&str, String, &str, Vec<&str>, Vec<&str>); 6] = [
+    let all = [
         (
             "dead-url",
             format!("{{ target: {{ url: 'http://{nobody}' }}, {load} }}"),
