@@ -113,6 +113,31 @@ fn repeats_are_interleaved_and_told_apart() {
 }
 
 #[test]
+fn an_open_loop_says_the_rate_that_was_asked_for_and_the_one_that_was_kept() {
+    let mut bench = Workbench::without_docker();
+    bench.serve();
+    bench.save_load("open", &simulated("load: { rate: [20/s, 50/s], arrivals: Constant, requests: 20 }"));
+    let document = bench.until_phase("open", "Completed");
+    let cases = document["status"]["results"]["cases"].as_array().unwrap();
+    for (case, rate) in cases.iter().zip([20.0, 50.0]) {
+        assert_eq!((&case["rate"], &case["concurrency"]), (&rate.into(), &Value::Null));
+        let asked = case["client"]["requests_asked_per_s"].as_f64().unwrap();
+        assert!((asked / rate - 1.0).abs() < 0.01, "{asked}");
+        let achieved = case["client"]["achieved_per_s"].as_f64().unwrap();
+        assert!(achieved > 0.0 && case["metrics"]["client_delay"]["p50"].as_f64().is_some());
+    }
+    let database = bench.database();
+    let kinds: Vec<(String, Option<i64>)> = database
+        .prepare("SELECT benchmark_type, num_workers FROM benchmark_results")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(kinds, vec![("load_test_open".to_owned(), None); 2]);
+}
+
+#[test]
 fn an_edit_while_it_measures_is_measured_after_it() {
     let mut bench = Workbench::without_docker();
     bench.serve();
@@ -177,7 +202,7 @@ fn a_removed_file_lets_it_finish_unless_it_says_cancel() {
 fn a_run_over_its_timeout_fails_with_what_it_measured() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    bench.save_load("late", &simulated(&format!("{ENDLESS}, timeout: 2s")));
+    bench.save_load("late", &simulated(&format!("{ENDLESS}, timeout: 4s")));
     let document = bench.until_status("late", "its figures after the timeout", |status| {
         status["phase"] == "Failed" && status["results"]["cases"].is_array()
     });
@@ -221,8 +246,10 @@ fn two_simulated_targets_are_measured_one_after_the_other() {
 
 // --- Deaths ---------------------------------------------------------------------------------------
 
-/// Two seconds and more of measuring, of which every request is missed if it gets lost.
-const COUNTED: &str = "load: { concurrency: 1, requests: 200 }";
+/// Some seconds of measuring, of which every request is missed if it gets lost.
+const COUNTED: &str = "load: { concurrency: 1, requests: 300 }";
+/// More than any test waits for.
+const MANY: &str = "load: { concurrency: 1, requests: 5000 }";
 
 fn check_whole(bench: &Workbench, name: &str, attempt: u32) {
     let runs = bench.runs(name);
@@ -231,7 +258,7 @@ fn check_whole(bench: &Workbench, name: &str, attempt: u32) {
     let mut numbers: Vec<u64> =
         records.iter().filter(|record| !record.warmup).map(|record| record.n).collect();
     numbers.sort_unstable();
-    assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "every request once");
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>(), "every request once");
 }
 
 #[test]
@@ -244,10 +271,10 @@ fn what_measures_outlives_a_killed_controller_and_the_next_one_adopts_it() {
     bench.kill();
     // It goes on without anybody.
     bench.until_requests("kept", 20);
-    assert_eq!(bench.process_with(" measure "), Some(measuring));
+    assert!(bench.process_with(" measure ").is_none_or(|pid| pid == measuring));
     bench.serve();
     let document = bench.until_phase("kept", "Completed");
-    assert_eq!(only_case(&document)["requests"]["ok"], 200);
+    assert_eq!(only_case(&document)["requests"]["ok"], 300);
     assert_eq!(condition(&document, "Valid").0, "True");
     check_whole(&bench, "kept", 0);
     bench.until_no_process_is_left();
@@ -279,7 +306,7 @@ fn a_killed_measuring_process_is_a_fault_that_is_tried_again_from_its_engine() {
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
     let document = bench.until_phase("again", "Completed");
     assert_eq!(document["status"]["run"]["attempt"], 1);
-    assert_eq!(only_case(&document)["requests"]["total"], 200, "of the second attempt alone");
+    assert_eq!(only_case(&document)["requests"]["total"], 300, "of the second attempt alone");
     assert_eq!(condition(&document, "Valid").0, "True");
     check_whole(&bench, "again", 1);
     let run = &bench.runs("again")[0];
@@ -289,16 +316,46 @@ fn a_killed_measuring_process_is_a_fault_that_is_tried_again_from_its_engine() {
     bench.until_no_process_is_left();
 }
 
+#[test]
+fn what_is_killed_again_and_again_fails_with_what_the_last_attempt_measured() {
+    let mut bench = Workbench::without_docker();
+    bench.serve();
+    bench.save_load("doomed", &simulated(MANY));
+    for attempt in 0..3 {
+        let folder = format!("/{attempt}-1-load");
+        let pid = bench.until("an attempt that has measured", |bench| {
+            let run = bench.runs("doomed").pop()?;
+            let records = bench.spool(&run).join(format!("{attempt}-1-load/records.jsonl"));
+            let measured =
+                fs::read_to_string(records).is_ok_and(|text| text.matches("{\"request\"").count() > 5);
+            bench.process_with(&folder).filter(|_| measured)
+        });
+        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    }
+    let document = bench.until_status("doomed", "its end with its figures", |status| {
+        status["phase"] == "Failed" && status["results"]["cases"].is_array()
+    });
+    assert_eq!(document["status"]["reason"], "Killed");
+    assert_eq!(document["status"]["run"]["attempt"], 2);
+    assert_eq!(condition(&document, "Valid"), ("False", "CutShort"));
+    let ok = only_case(&document)["requests"]["ok"].as_u64().unwrap();
+    assert!((1..5000).contains(&ok), "{ok}");
+    bench.until_no_process_is_left();
+}
+
 /// Two engines that share the machine measure each other.
 #[test]
 fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    let target = "{ engine: simulated, simulated: { ttft: 5ms, itl: 1ms } }";
-    let spec =
-        format!("{{ targets: [{target}, {target}], output: {{ maxTokens: 2 }}, load: {{ requests: 60 }} }}");
+    let target = |ttft: u32| format!("{{ engine: simulated, simulated: {{ ttft: {ttft}ms, itl: 1ms }} }}");
+    let spec = format!(
+        "{{ targets: [{}, {}], output: {{ maxTokens: 2 }}, load: {{ requests: 60 }} }}",
+        target(5),
+        target(30)
+    );
     bench.save_load("pair", &spec);
-    bench.until_requests("pair", 75);
+    bench.until_requests("pair", 70);
     let second = bench.until("the second target is measured", |bench| bench.process_with("/0-4-load"));
     kill_process(Pid::from_raw(second as i32).unwrap(), Signal::KILL).unwrap();
     bench.until("the first target is measured again", |bench| bench.process_with("/1-1-load"));
@@ -307,7 +364,8 @@ fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
         let told = String::from_utf8_lossy(&told).replace('\0', " ");
         told.contains(" sim serve ") && !told.contains(" shim ")
     });
-    assert_eq!(engines.count(), 1);
+    // None, where it has just gone on to the second.
+    assert!(engines.count() <= 1);
     let document = bench.until_phase("pair", "Completed");
     let cases = document["status"]["results"]["cases"].as_array().unwrap();
     assert!(cases.len() == 2 && cases.iter().all(|case| case["requests"]["ok"] == 60), "{cases:#?}");
@@ -318,14 +376,14 @@ fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
 fn a_killed_engine_shows_as_failed_requests_and_not_as_figures() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    bench.save_load("dead", &simulated(COUNTED));
+    bench.save_load("dead", &simulated("load: { concurrency: 1, duration: 4s }"));
     bench.until_requests("dead", 20);
     let engine = bench.process_with(" sim serve").expect("its engine");
     kill_process(Pid::from_raw(engine as i32).unwrap(), Signal::KILL).unwrap();
     let document = bench.until_phase("dead", "Completed");
     assert_eq!(condition(&document, "Valid"), ("False", "ErrorRate"));
     let case = only_case(&document);
-    assert_eq!(case["requests"]["total"], 200);
+    assert!(case["requests"]["ok"].as_u64().unwrap() >= 15, "{case:#}");
     assert!(case["requests"]["errors"]["connect"].as_u64().unwrap() > 0, "{case:#}");
     bench.until_no_process_is_left();
 }

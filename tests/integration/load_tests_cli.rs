@@ -168,6 +168,31 @@ fn run_says_how_it_ended_and_leaves_what_has_not_changed_alone() {
 }
 
 #[test]
+fn an_interrupt_cancels_what_run_began_and_keeps_what_was_measured() {
+    let mut bench = Workbench::without_docker();
+    bench.save_load("long", &simulated(ENDLESS));
+    let run = bench
+        .command(&["run", "requests/long.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    bench.until_requests("long", 5);
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let said = Words::of(run.wait_with_output().unwrap());
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let out = spaced(&said.out);
+    for part in ["long Cancelled 1 c=2 simulated/simulated", "long: Cancelled:"] {
+        assert!(out.contains(part), "{part:?} in {}", said.out);
+    }
+    bench.until_no_process_is_left();
+    let document = bench.status("long").unwrap();
+    assert_eq!(condition(&document, "Valid"), ("False", "CutShort"));
+    assert!(only_case(&document)["requests"]["ok"].as_u64().unwrap() >= 4);
+}
+
+#[test]
 fn every_verb_shows_a_load_test_that_has_run() {
     let bench = Workbench::without_docker();
     bench
