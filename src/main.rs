@@ -23,7 +23,12 @@ fn main() -> ExitCode {
 fn trace(default: &str) {
     use tracing_subscriber::EnvFilter;
     let asked = ["BENCHLET_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
-    let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(default)).unwrap_or_else(|_| default.into());
+    let mut filter =
+        EnvFilter::try_new(asked.as_deref().unwrap_or(default)).unwrap_or_else(|_| default.into());
+    // Its debug lines hold whole answers of the daemon, commands with their API keys among them.
+    if let Ok(quiet) = "bollard=info".parse() {
+        filter = filter.add_directive(quiet);
+    }
     let colour =
         std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();

@@ -46,9 +46,7 @@ fn service_key(places: &Places, name: &str) -> Result<String, String> {
     let settings = places.settings().map_err(|error| error.to_string())?;
     let catalogue = Catalogue::load(&settings.compose, &settings.services, &super::environment());
     let service = catalogue.find(name).map_err(|error| error.to_string())?;
-    // Sorted longest first; several keys with commas between them stand before each one.
-    let key = service.secrets.iter().find(|secret| !secret.contains(','));
-    key.cloned().ok_or_else(|| format!("the service {name} has no key any more"))
+    service.api_key.clone().ok_or_else(|| format!("the service {name} has no key any more"))
 }
 
 /// SIGTERM and SIGINT end the load; what is in flight is recorded as cancelled.

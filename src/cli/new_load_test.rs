@@ -31,8 +31,9 @@ pub struct NewLoadTest {
     #[arg(long, value_delimiter = ',', value_name = "N/s")]
     pub rate: Vec<String>,
     /// Requests a case; several with commas make a matrix
+    // Not `--requests`, which is the watched directory on every verb.
     #[arg(long, value_delimiter = ',', conflicts_with = "duration", value_name = "N")]
-    pub requests: Vec<String>,
+    pub num_requests: Vec<String>,
     /// How long a case goes on, as 30s
     #[arg(long)]
     pub duration: Option<String>,
@@ -114,7 +115,7 @@ spec:
         Some(duration) => text.push_str(&format!("    duration: {}\n", quoted(duration))),
         None => {
             let usual = ["100".to_owned()];
-            let requests = if new.requests.is_empty() { &usual[..] } else { &new.requests[..] };
+            let requests = if new.num_requests.is_empty() { &usual[..] } else { &new.num_requests[..] };
             text.push_str(&format!("    requests: {}\n", listed(requests)));
         }
     }

@@ -39,10 +39,7 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
     };
     let executor =
         context.executor(engine.executor).await.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
-    for attempt in 0..row.attempt {
-        // One of an attempt that was lost holds the devices.
-        take_away(context, executor.as_ref(), &TaskId { attempt, ..id.clone() }).await;
-    }
+    clear_earlier(context, &row).await?;
     let spool = context.spool(&id);
     private_dir::create(&spool).map_err(|error| internal(&error.to_string()))?;
     let name = target_of(&blueprint, &engine).map_or("the engine", |target| target.name.as_str()).to_owned();
@@ -77,6 +74,25 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
         handle.note(format!("waiting for {name}: {last}"));
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Takes away the engines of attempts that were lost, whichever step they were of: they hold the devices,
+/// and would share them with what is measured now.
+async fn clear_earlier(context: &Context, row: &RunRow) -> Result<(), Refusal> {
+    let steps = row.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
+    for attempt in 0..row.attempt {
+        for step in steps {
+            let Step::StartEngine { engine } = step else { continue };
+            let id = TaskId { run: row.id, attempt, ..engine.task.id.clone() };
+            if !context.spool(&id).exists() {
+                continue;
+            }
+            let executor = context.executor(engine.executor).await;
+            let executor = executor.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
+            take_away(context, executor.as_ref(), &id).await;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the engine of the current step away and keeps what it said.

@@ -353,11 +353,15 @@ impl Controller {
             Ok((id, result)) => (
                 id,
                 result.map_err(|error| match error {
-                    PassError::Execute { error, decision } => (error.to_string(), Some(*decision)),
-                    PassError::Store(error) => (error.to_string(), None),
+                    PassError::Execute { error, decision } => {
+                        // Of two that were decided at once, one has to wait: that is no trouble.
+                        let waits = matches!(error, ExecuteError::Claimed { .. });
+                        (error.to_string(), Some(*decision), waits)
+                    }
+                    PassError::Store(error) => (error.to_string(), None, false),
                 }),
             ),
-            Err(error) => (error.id(), Err((format!("a pass broke: {error}"), None))),
+            Err(error) => (error.id(), Err((format!("a pass broke: {error}"), None, false))),
         };
         let Some(name) = self.names.remove(&id) else {
             return;
@@ -378,11 +382,15 @@ impl Controller {
                 let delay = if acted { Duration::ZERO } else { OFTEN };
                 self.note_decision(&name, decision, delay);
             }
-            Err((error, decision)) => {
+            Err((error, decision, waits)) => {
                 let count = self.failures.entry(name.clone()).or_default();
                 *count = count.saturating_add(1);
                 let backoff = Duration::from_millis(100u64 << (*count).min(10)).min(MOST_BACKOFF);
-                tracing::warn!(request = name, %error, retry_in = ?backoff, "an order could not be carried out");
+                if waits {
+                    tracing::debug!(request = name, %error, retry_in = ?backoff, "another one was quicker");
+                } else {
+                    tracing::warn!(request = name, %error, retry_in = ?backoff, "an order could not be carried out");
+                }
                 self.queue.wake_after(&name, backoff, now);
                 if let Some(decision) = decision {
                     self.note_decision(&name, Decision { message: error, ..decision }, OFTEN);

@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use super::connection::Connector;
 use super::http::ResponseReader;
 use super::wire::Wire;
+use crate::request::load_test::Api;
 use crate::run::measure_plan::Dialect;
 use crate::run::request_record::TargetFacts;
 
@@ -174,7 +175,34 @@ impl Wire {
             Dialect::Vllm => json!({ "model": model, "prompt": text }),
             Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_) => return None,
         };
-        let answer = self.ask_json("POST", "/tokenize", Some(&body)).await.ok()?;
+        self.tokens_of(&body).await
+    }
+
+    /// Tokens of a whole prompt as the engine gets it, its chat template around it, by the server's own
+    /// count; `None` where it cannot be asked.
+    pub async fn count_prompt(&self, model: Option<&str>, text: &str) -> Option<u64> {
+        let messages = json!([{ "role": "user", "content": text }]);
+        let body = match (&self.dialect, self.api) {
+            (Dialect::LlamaCpp, api) => {
+                let whole = match api {
+                    Api::Chat => {
+                        let asked = json!({ "messages": messages });
+                        let made = self.ask_json("POST", "/apply-template", Some(&asked)).await.ok()?;
+                        made["prompt"].as_str()?.to_owned()
+                    }
+                    Api::Completions => text.to_owned(),
+                };
+                json!({ "content": whole, "add_special": true, "parse_special": true })
+            }
+            (Dialect::Vllm, Api::Chat) => json!({ "model": model, "messages": messages }),
+            (Dialect::Vllm, Api::Completions) => json!({ "model": model, "prompt": text }),
+            (Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_), _) => return None,
+        };
+        self.tokens_of(&body).await
+    }
+
+    async fn tokens_of(&self, body: &Value) -> Option<u64> {
+        let answer = self.ask_json("POST", "/tokenize", Some(body)).await.ok()?;
         let listed = answer["tokens"].as_array().map(|tokens| tokens.len() as u64);
         answer["count"].as_u64().or(listed)
     }

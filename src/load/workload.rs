@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::engine::piece::Malformed;
-use crate::engine::wire::{Ask, Prepared, Wire};
+use crate::engine::wire::{Ask, Prepared, Wire, salt};
 use crate::plan::{builtin_prompts, prompt_lines, synthetic_prompts};
 use crate::request::load_test::{CachePolicy, Content, Distribution, Prompt};
 use crate::run::measure_plan::{CaseAmount, CasePlan, MeasurePlan, PromptPlan};
@@ -15,6 +15,8 @@ const MOST_SYNTHETIC: u64 = 512;
 const MOST_BYTES: u64 = 64 << 20;
 /// Words whose tokens the server counts, for synthetic lengths.
 const CALIBRATION_WORDS: u32 = 400;
+/// A salt like any other, to count its tokens.
+const SAMPLE_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What the requests of a case have in common.
 pub struct Workload {
@@ -85,12 +87,12 @@ async fn prompts(
         }
         PromptPlan::Synthetic { distribution, shared_prefix_tokens } => {
             let mean = case.input_tokens.unwrap_or(1);
-            let per_word = tokens_per_word(wire, model).await;
+            let lengths = lengths(wire, model, plan.cache == CachePolicy::Salt).await;
             let wanted = match case.amount {
                 CaseAmount::Requests(requests) => u64::from(requests) + u64::from(plan.warmup),
                 CaseAmount::DurationMs(_) => MOST_SYNTHETIC,
             };
-            synthetic(plan.seed, wanted, mean, *distribution, *shared_prefix_tokens, per_word)
+            synthetic(plan.seed, wanted, mean, *distribution, *shared_prefix_tokens, &lengths)
                 .iter()
                 .map(|text| plain(text))
                 .collect()
@@ -106,12 +108,32 @@ pub fn bad_lines(bad: &[prompt_lines::BadLine]) -> Refusal {
         .hint("a line is {\"prompt\": \"…\"} or {\"messages\": [{\"role\": \"user\", \"content\": \"…\"}]}")
 }
 
-/// By the server's own count where it can be asked.
-async fn tokens_per_word(wire: &Wire, model: Option<&str>) -> f64 {
-    let sample = synthetic_prompts::text(CALIBRATION_WORDS, 1.0, 0);
-    match wire.count_tokens(model, &sample).await {
-        Some(tokens) if tokens > 0 => tokens as f64 / f64::from(CALIBRATION_WORDS),
-        Some(_) | None => synthetic_prompts::USUAL_TOKENS_PER_WORD,
+/// How many tokens words and prompts have, in the eyes of the server.
+struct Lengths {
+    per_word: f64,
+    /// Of each prompt beside its words: its salt, the chat template.
+    beside: u32,
+}
+
+/// By the server's own count where it can be asked. The difference between a long prompt and one of a
+/// single word is the words' alone; what is left of the short one is everything else.
+async fn lengths(wire: &Wire, model: Option<&str>, salted: bool) -> Lengths {
+    let salt = if salted { String::from_utf8_lossy(&salt(SAMPLE_SALT)).into_owned() } else { String::new() };
+    let sample = |words| salt.clone() + &synthetic_prompts::text(words, 1.0, 0);
+    let (long, short) = (sample(CALIBRATION_WORDS), sample(1));
+    let mut counted = (wire.count_prompt(model, &long).await, wire.count_prompt(model, &short).await);
+    if counted.0.is_none() || counted.1.is_none() {
+        counted = (wire.count_tokens(model, &long).await, wire.count_tokens(model, &short).await);
+    }
+    match counted {
+        (Some(long), Some(short)) if long > short => {
+            let per_word = (long - short) as f64 / f64::from(CALIBRATION_WORDS - 1);
+            let beside = (short as f64 - per_word).round().max(0.0) as u32;
+            Lengths { per_word, beside }
+        }
+        (Some(_) | None, Some(_) | None) => {
+            Lengths { per_word: synthetic_prompts::USUAL_TOKENS_PER_WORD, beside: 0 }
+        }
     }
 }
 
@@ -121,20 +143,20 @@ fn synthetic(
     mean: u32,
     distribution: Distribution,
     shared_prefix_tokens: u32,
-    per_word: f64,
+    lengths: &Lengths,
 ) -> Vec<String> {
     let bytes_each = (u64::from(mean) + u64::from(shared_prefix_tokens)).max(1) * 6;
     let count = wanted.min(MOST_SYNTHETIC).min(MOST_BYTES / bytes_each).max(1);
     let prefix = if shared_prefix_tokens > 0 {
-        synthetic_prompts::text(shared_prefix_tokens, per_word, seed) + "\n\n"
+        synthetic_prompts::text(shared_prefix_tokens, lengths.per_word, seed) + "\n\n"
     } else {
         String::new()
     };
     (1..=count)
         .map(|number| {
             let own = seed.wrapping_mul(1_000_003).wrapping_add(number);
-            let length = synthetic_prompts::length(mean, distribution, own);
-            prefix.clone() + &synthetic_prompts::text(length, per_word, own)
+            let length = synthetic_prompts::length(mean, distribution, own).saturating_sub(lengths.beside);
+            prefix.clone() + &synthetic_prompts::text(length, lengths.per_word, own)
         })
         .collect()
 }

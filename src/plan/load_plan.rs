@@ -498,7 +498,7 @@ fn running_url(service: &Service) -> Result<(String, Option<KeySource>), Refusal
         return Err(Refusal::new(Reason::ServiceUnusable, message)
             .hint("give it `ports` in the compose file, or set lifecycle: Managed, or name a url"));
     };
-    let key = (!service.secrets.is_empty()).then(|| KeySource::Service(service.name.clone()));
+    let key = service.api_key.is_some().then(|| KeySource::Service(service.name.clone()));
     Ok((format!("http://localhost:{}", port.host), key))
 }
 

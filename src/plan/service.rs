@@ -51,6 +51,9 @@ pub struct Service {
     pub origin: Origin,
     /// Texts that must never be shown (API keys).
     pub secrets: Vec<String>,
+    /// The key that its own server asks for, the first where it takes several. Among the secrets too,
+    /// which may be anything else, such as a token for a model hub.
+    pub api_key: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

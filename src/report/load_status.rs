@@ -56,8 +56,8 @@ pub fn conditions(cases: &[LoadCase]) -> Vec<Draft> {
                 Draft::new("SLOMet", "False", Reason::ObjectivesMissed, message)
             }
             (None, Some((case, name, _))) => {
-                let message = format!("{}: {name} could not be measured", case.label());
-                Draft::new("SLOMet", "Unknown", Reason::ObjectivesMissed, message)
+                let message = format!("{}: {name} could not be measured{}", case.label(), why(name));
+                Draft::new("SLOMet", "Unknown", Reason::ObjectivesUnknown, message)
             }
             (None, None) => {
                 Draft::new("SLOMet", "True", Reason::ObjectivesMet, "every case met every objective")
@@ -65,6 +65,15 @@ pub fn conditions(cases: &[LoadCase]) -> Vec<Draft> {
         });
     }
     drafts
+}
+
+/// Why an objective's metric is not there, where its name says it.
+fn why(objective: &str) -> &'static str {
+    if objective.starts_with("itl") {
+        ", as the server does not tell the tokens of each chunk; icl, the time between chunks, is measured"
+    } else {
+        ""
+    }
 }
 
 fn reason_of(reason: InvalidReason) -> Reason {

@@ -127,6 +127,8 @@ reasons! {
     CutShort,
     ObjectivesMet,
     ObjectivesMissed,
+    /// None was missed, and one could not be measured.
+    ObjectivesUnknown,
     // How llama-bench fails.
     InvalidFlag,
     InvalidValue,

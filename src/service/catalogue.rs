@@ -180,6 +180,7 @@ fn described(service: ComposeService, origin: Origin) -> Service {
         flags: Vec::new(),
         origin,
         secrets: Vec::new(),
+        api_key: None,
     };
     let own = llama_server(&arguments).map_or(0, |at| at + 1);
     let all = flags_of(&arguments[own..])
@@ -189,6 +190,7 @@ fn described(service: ComposeService, origin: Origin) -> Service {
     result.model = model_of(&result, &arguments, &all);
     result.secrets.extend(env_secrets(&result.env));
     take_flags(&mut result, all);
+    take_environment_key(&mut result);
     add_environment_flags(&mut result);
     sort_secrets(&mut result);
     result
@@ -242,11 +244,30 @@ fn take_flags(service: &mut Service, flags: Vec<ServerFlag>) {
     let among = |name: &str, names: &[&str]| names.iter().any(|known| same_spelling(known, name));
     for flag in flags {
         if among(&flag.name, &SECRET) {
+            if flag.name == "--api-key" {
+                service.api_key = flag.value.as_deref().and_then(first_key);
+            }
             service.secrets.extend(flag.value.into_iter().flat_map(|value| parts(&value)));
         } else if !among(&flag.name, &MODEL) {
             service.flags.push(flag);
         }
     }
+}
+
+/// The key by the variable that the server itself reads, where its command names none.
+fn take_environment_key(service: &mut Service) {
+    let names: &[&str] = match service.kind {
+        ServiceKind::LlamaCpp => &["LLAMA_API_KEY", "LLAMA_ARG_API_KEY"],
+        ServiceKind::Vllm => &["VLLM_API_KEY"],
+        ServiceKind::Ollama | ServiceKind::Simulated | ServiceKind::Other => &[],
+    };
+    if service.api_key.is_none() {
+        service.api_key = names.iter().find_map(|name| first_key(service.env.get(*name)?));
+    }
+}
+
+fn first_key(value: &str) -> Option<String> {
+    value.split(',').map(str::trim).find(|key| !key.is_empty()).map(str::to_owned)
 }
 
 /// Several keys can be given with commas between them.
@@ -319,6 +340,7 @@ fn complete(service: &mut Service, listed: ListedService, path: &Path) {
         let keys = listed.flags.into_iter().filter(|flag| flag.name == "--api-key");
         service.secrets.extend(keys.filter_map(|flag| flag.value));
     }
+    service.api_key = service.api_key.take().or_else(|| first_key(listed.api_key.as_deref()?));
     service.secrets.extend(listed.api_key);
     let env: Vec<_> = listed.env.iter().map(|(name, value)| (name, value)).collect();
     service.secrets.extend(env_secrets(env));
@@ -347,9 +369,11 @@ fn only_listed(listed: ListedService, path: &Path) -> Service {
             container_name: None,
             services_json: Some(path.to_path_buf()),
         },
+        api_key: None,
     };
-    service.secrets.extend(listed.api_key);
     take_flags(&mut service, listed.flags);
+    service.api_key = service.api_key.take().or_else(|| first_key(listed.api_key.as_deref()?));
+    service.secrets.extend(listed.api_key);
     sort_secrets(&mut service);
     service
 }

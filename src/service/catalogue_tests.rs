@@ -44,6 +44,7 @@ fn an_llm_dock_service_is_read_from_both_files() {
     ];
     assert_eq!(flags(service), expected);
     assert_eq!(service.secrets, ["sk-dock-1234567890"]);
+    assert_eq!(service.api_key.as_deref(), Some("sk-dock-1234567890"));
     assert_eq!(service.masked(&service.command.join(" ")).matches("***").count(), 1);
     assert!(service.origin.compose_file.is_some() && service.origin.services_json.is_some());
     assert_eq!(service.ports, [Port { host: 3301, container: 8080 }]);
@@ -100,6 +101,30 @@ fn secrets_are_collected_for_masking_and_harmless_names_are_not() {
     assert_eq!(catalogue.get("open-webui").unwrap().secrets, ["keep-me-secret"]);
     let env = [("TOKENIZERS_PARALLELISM".to_owned(), "true".to_owned())];
     assert!(env_secrets(env.iter().map(|(name, value)| (name, value))).is_empty());
+}
+
+/// A token for a model hub is a secret and opens no server.
+#[test]
+fn the_servers_own_key_is_told_from_other_secrets() {
+    let key_of = |image: &str, command: &str, env: &[(&str, &str)]| {
+        let service = ComposeService {
+            container: ContainerSpec { image: image.to_owned(), ..ContainerSpec::default() },
+            command: command.split(' ').map(str::to_owned).collect(),
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ..ComposeService::default()
+        };
+        described(service, Origin::default()).api_key
+    };
+    let hub = ("HF_TOKEN", "hf_longer_than_any_key_of_a_server");
+    assert_eq!(key_of("vllm/vllm-openai", "--model a/b", &[hub]), None);
+    assert_eq!(
+        key_of("vllm/vllm-openai", "--model a/b", &[hub, ("VLLM_API_KEY", "k1")]).as_deref(),
+        Some("k1")
+    );
+    assert_eq!(key_of("vllm/vllm-openai", "--model a/b --api-key k2", &[hub]).as_deref(), Some("k2"));
+    let llama = "llama-server -m /m.gguf";
+    assert_eq!(key_of("any", llama, &[("LLAMA_API_KEY", "k3, k4")]).as_deref(), Some("k3"));
+    assert_eq!(key_of("any", &format!("{llama} --api-key=k5,k6"), &[]).as_deref(), Some("k5"));
 }
 
 #[test]

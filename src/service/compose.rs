@@ -17,7 +17,7 @@ use super::mounts::{Surroundings, normalised};
 use super::{Environment, Problem, env_file};
 
 /// A service as the compose file has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ComposeService {
     pub name: String,
     pub container: ContainerSpec,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, Mount, MountType, PortBinding,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, ListContainersOptions, RemoveContainerOptions,
     StartContainerOptions,
@@ -132,6 +134,52 @@ pub fn start_service(project: &str, service: &str) -> String {
         docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
         id
     })
+}
+
+/// Makes and starts a container of a compose service that is a real server: a program with its arguments
+/// on the model at this path, at 8080 in the container. Gives its id and the port on the loopback address.
+pub fn serve_service(project: &str, service: &str, command: &[&str], model: &str) -> (String, u16) {
+    const PORT: &str = "8080/tcp";
+    let labels = HashMap::from([
+        ("com.docker.compose.project".to_owned(), project.to_owned()),
+        ("com.docker.compose.service".to_owned(), service.to_owned()),
+        ("com.docker.compose.oneoff".to_owned(), "False".to_owned()),
+    ]);
+    let mount = Mount {
+        typ: Some(MountType::BIND),
+        source: Some(model.to_owned()),
+        target: Some("/models/tiny.gguf".to_owned()),
+        read_only: Some(true),
+        ..Default::default()
+    };
+    let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some("0".to_owned()) };
+    let body = ContainerCreateBody {
+        image: Some(image()),
+        cmd: Some(command.iter().map(|word| (*word).to_owned()).collect()),
+        labels: Some(labels),
+        exposed_ports: Some(vec![PORT.to_owned()]),
+        host_config: Some(HostConfig {
+            mounts: Some(vec![mount]),
+            port_bindings: Some(HashMap::from([(PORT.to_owned(), Some(vec![binding]))])),
+            init: Some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let options = CreateContainerOptions { name: Some(format!("{project}-{service}")), ..Default::default() };
+    let id = ask(|docker| async move {
+        let id = docker.create_container(Some(options), body).await.unwrap().id;
+        docker.start_container(&id, None::<StartContainerOptions>).await.unwrap();
+        id
+    });
+    let ports = inspect(&id).network_settings.unwrap().ports.unwrap();
+    let port = ports[PORT].as_ref().unwrap()[0].host_port.as_ref().unwrap().parse().unwrap();
+    (id, port)
+}
+
+/// `docker inspect`.
+pub fn inspect(id: &str) -> ContainerInspectResponse {
+    ask(|docker| async move { docker.inspect_container(id, None).await }).expect("it is there")
 }
 
 /// Whether a container runs.

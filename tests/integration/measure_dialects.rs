@@ -3,14 +3,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use benchlet::request::load_test::Api;
-use benchlet::run::measure_plan::{CustomEngine, Dialect, Framing, TargetPlan};
+use benchlet::request::load_test::{Api, CachePolicy, Content, Message, Output, Prompt};
+use benchlet::run::measure_plan::{
+    CaseAmount, CaseLoad, CasePlan, CustomEngine, Dialect, Framing, MeasurePlan, PromptPlan, TargetPlan,
+};
 use benchlet::run::request_record::{Line, Record, TokenSource};
 use serde_json::Value;
 
-use crate::measured::{Measured, REQUESTS, TOKENS, WORDS, measure, plan, target};
+use crate::measuring::{self, Measured, case, measure, target};
 use crate::strict_dialects::{self as strict, MODEL};
 use crate::strict_server::{Asked, Reply, Seen, StrictServer};
+
+/// Requests of a case, beside one that warms up.
+pub const REQUESTS: u32 = 4;
+/// Tokens that the plan and its second prompt ask for.
+pub const TOKENS: [u64; 2] = [5, 3];
+/// Words of the two prompts with their salts.
+pub const WORDS: [u64; 2] = [4, 5];
+
+/// A case for each target: two workers, two prompts in turn.
+pub fn plan(targets: Vec<TargetPlan>, stream: bool) -> MeasurePlan {
+    let prompt = |content, max_tokens| Prompt { content, max_tokens, temperature: None };
+    let message = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let messages = vec![message("system", "be brief"), message("user", "hello there")];
+    let cases = (0..targets.len()).map(|target| CasePlan {
+        case: target as u32 + 1,
+        target,
+        model: Some(MODEL.to_owned()),
+        ..case(CaseLoad::Closed { concurrency: 2 }, CaseAmount::Requests(REQUESTS))
+    });
+    MeasurePlan {
+        cases: cases.collect(),
+        targets,
+        prompts: PromptPlan::Inline(vec![
+            prompt(Content::Text("one \"two\" thrée".to_owned()), None),
+            prompt(Content::Messages(messages), Some(TOKENS[1] as u32)),
+        ]),
+        output: Output { max_tokens: TOKENS[0] as u32, temperature: 0.5, ignore_eos: true },
+        stream,
+        warmup: 1,
+        request_timeout_ms: 30_000,
+        cache: CachePolicy::Salt,
+        samples: 1,
+        threads: Some(1),
+        sample_every_ms: 60_000,
+        ..measuring::plan("", REQUESTS)
+    }
+}
 
 /// What the records of a case have to say beside what all of them say.
 struct Expected {
@@ -25,11 +64,11 @@ fn assert_records(
     stream: bool,
     expected: impl Fn(Api) -> Expected,
 ) {
-    assert_eq!((measured.code, measured.refusal()), (0, None), "{}", measured.said);
+    assert_eq!((measured.code, measured.refusal()), (Some(0), None), "{}", measured.said());
     for (index, target) in targets.iter().enumerate() {
         let name = format!("{}, streamed: {stream}", target.name);
         let of_case = measured.records().into_iter().filter(|record| record.index == index);
-        let (warm, counted): (Vec<&Record>, Vec<&Record>) = of_case.partition(|record| record.warmup);
+        let (warm, counted): (Vec<Record>, Vec<Record>) = of_case.partition(|record| record.warmup);
         assert_eq!((warm.len(), counted.len()), (1, REQUESTS as usize), "{name}");
         let numbers: BTreeSet<u64> = counted.iter().map(|record| record.n).collect();
         assert_eq!(numbers, (0..u64::from(REQUESTS)).collect(), "{name}");
@@ -58,8 +97,8 @@ fn assert_records(
         let started = |line: &&Line| matches!(line, Line::Started(case) if case.index == index);
         let ended =
             |line: &&Line| matches!(line, Line::Ended(case) if case.index == index && !case.cut_short);
-        assert_eq!(measured.lines.iter().filter(started).count(), 1, "{name}");
-        assert_eq!(measured.lines.iter().filter(ended).count(), 1, "{name}");
+        assert_eq!(measured.lines().iter().filter(started).count(), 1, "{name}");
+        assert_eq!(measured.lines().iter().filter(ended).count(), 1, "{name}");
     }
 }
 
@@ -75,7 +114,7 @@ fn measure_all(
     let targets: Vec<_> = both.into_iter().map(|api| target(dialect, api, &server.url(), None)).collect();
     let mut last = None;
     for stream in [true, false] {
-        let measured = measure(&plan(targets.clone(), stream), &[]);
+        let measured = measure(&plan(targets.clone(), stream));
         assert_records(&measured, &targets, stream, |api| expected(api, stream));
         last = Some(measured);
     }
@@ -122,7 +161,7 @@ fn vllm_tells_the_tokens_of_each_chunk() {
         |_, stream| Expected { source: TokenSource::Usage, cached: None, tells_tokens_of_chunks: stream },
     );
     assert_eq!(refused(&seen), BTreeSet::new());
-    let facts = measured.facts()[1];
+    let facts = &measured.facts()[1];
     assert_eq!((facts.target, facts.version.as_deref()), (1, Some("0.32.0")));
     assert_eq!(facts.context_window, Some(4096));
 }
@@ -141,7 +180,7 @@ fn llama_cpp_is_measured_without_its_prompt_cache() {
     assert_eq!(refused(&seen), BTreeSet::from(["GET /metrics 501".to_owned()]));
     let prompts = seen.iter().filter(|seen| seen.line.starts_with("POST"));
     assert!(prompts.map(|seen| &seen.body["cache_prompt"]).all(|cache| cache == false));
-    let facts = measured.facts()[0];
+    let facts = &measured.facts()[0];
     assert_eq!((facts.context_window, facts.slots), (Some(2048), Some(2)));
     assert_eq!((facts.model_size_bytes, facts.model_params.as_deref()), (Some(1_555_456), Some("777088")));
     let server = measured.records()[0].server.expect("the server's times");
@@ -156,7 +195,7 @@ fn ollama_counts_in_its_last_line() {
         tells_tokens_of_chunks: false,
     });
     assert_eq!(refused(&seen), BTreeSet::new());
-    let facts = measured.facts()[0];
+    let facts = &measured.facts()[0];
     assert_eq!(facts.model_size_bytes, Some(2_019_393_189), "of the model that is measured, not the first");
     assert_eq!((facts.model_params.as_deref(), facts.version.as_deref()), (Some("3.2B"), Some("0.11.4")));
 }
@@ -180,7 +219,7 @@ fn a_custom_engine_is_spoken_to_as_the_settings_describe_it() {
     };
     let server = StrictServer::start(strict::custom);
     let targets = [target(&Dialect::Custom(Box::new(engine)), Api::Chat, &server.url(), None)];
-    let measured = measure(&plan(targets.to_vec(), true), &[]);
+    let measured = measure(&plan(targets.to_vec(), true));
     assert_records(&measured, &targets, true, |_| Expected {
         source: TokenSource::Engine,
         cached: None,

@@ -9,7 +9,8 @@ use benchlet::run::request_record::ErrorKind;
 use serde_json::json;
 
 use crate::cli_state::Place;
-use crate::measured::{REQUESTS, measure, plan, target};
+use crate::measure_dialects::{REQUESTS, plan};
+use crate::measuring::{measure, measure_with, target};
 use crate::strict_dialects as strict;
 use crate::strict_server::{Asked, Reply, StrictServer};
 
@@ -44,12 +45,12 @@ fn a_key_opens_the_server_and_is_written_nowhere() {
         let server = StrictServer::start(move |asked| answer(asked, Some(KEY)));
         for source in &sources {
             let targets = vec![target(&dialect, Api::Chat, &server.url(), Some(source.clone()))];
-            let measured = measure(&plan(targets, true), &[("OUR_TEST_KEY", KEY)]);
-            assert_eq!(measured.code, 0, "{}", measured.said);
+            let measured = measure_with(&plan(targets, true), &[("OUR_TEST_KEY", KEY)]);
+            assert_eq!(measured.code, Some(0), "{}", measured.said());
             assert_eq!(measured.records().len(), REQUESTS as usize + 1);
             assert!(measured.records().iter().all(|record| record.error.is_none()));
-            assert!(!measured.said.contains(KEY));
-            for (path, bytes) in files(measured.place.path()) {
+            assert!(!measured.said().contains(KEY));
+            for (path, bytes) in files(measured.place()) {
                 assert!(memchr::memmem::find(&bytes, KEY.as_bytes()).is_none(), "{path} has the key");
             }
         }
@@ -65,8 +66,8 @@ fn a_wrong_key_is_an_error_of_each_request_with_the_servers_words() {
         let server = StrictServer::start(move |asked| answer(asked, Some(KEY)));
         for key in [Some(KeySource::Env("OUR_TEST_KEY".to_owned())), None] {
             let targets = vec![target(&dialect, Api::Chat, &server.url(), key)];
-            let measured = measure(&plan(targets, true), &[("OUR_TEST_KEY", "sk-another")]);
-            assert_eq!((measured.code, measured.refusal()), (0, None), "{}", measured.said);
+            let measured = measure_with(&plan(targets, true), &[("OUR_TEST_KEY", "sk-another")]);
+            assert_eq!((measured.code, measured.refusal()), (Some(0), None), "{}", measured.said());
             assert_eq!(measured.records().len(), REQUESTS as usize + 1);
             for record in measured.records() {
                 let error = record.error.as_ref().expect("an error");
@@ -83,8 +84,8 @@ fn a_wrong_key_for_openai_ends_it_before_the_first_request() {
     let server = StrictServer::start(|asked| strict::openai(asked, Some(KEY)));
     let key = Some(KeySource::Env("OUR_TEST_KEY".to_owned()));
     let targets = vec![target(&Dialect::OpenAi, Api::Chat, &server.url(), key)];
-    let measured = measure(&plan(targets, true), &[("OUR_TEST_KEY", "sk-another")]);
-    assert_eq!(measured.code, 1);
+    let measured = measure_with(&plan(targets, true), &[("OUR_TEST_KEY", "sk-another")]);
+    assert_eq!(measured.code, Some(1));
     let refusal = measured.refusal().expect("a refusal");
     assert_eq!(refusal.reason, Reason::EngineUnreachable);
     assert!(refusal.message.contains("HTTP 401"), "{}", refusal.message);
@@ -99,9 +100,9 @@ fn a_key_that_is_not_there_is_missed_by_its_name() {
         (KeySource::File("/nowhere/key".to_owned()), "/nowhere/key"),
     ] {
         let targets = vec![target(&Dialect::OpenAi, Api::Chat, "http://127.0.0.1:9", Some(source))];
-        let measured = measure(&plan(targets, true), &[]);
+        let measured = measure(&plan(targets, true));
         let refusal = measured.refusal().expect("a refusal");
-        assert_eq!((measured.code, refusal.reason), (1, Reason::KeyMissing));
+        assert_eq!((measured.code, refusal.reason), (Some(1), Reason::KeyMissing));
         assert!(refusal.message.contains(named), "{}", refusal.message);
     }
 }
@@ -114,15 +115,15 @@ fn a_server_that_is_not_ready_is_measured_by_no_request() {
     };
     let server = StrictServer::start(loading);
     let targets = vec![target(&Dialect::LlamaCpp, Api::Chat, &server.url(), None)];
-    let measured = measure(&plan(targets, true), &[]);
-    assert_eq!(measured.code, 1);
+    let measured = measure(&plan(targets, true));
+    assert_eq!(measured.code, Some(1));
     let refusal = measured.refusal().expect("a refusal");
     assert_eq!(refusal.reason, Reason::EngineUnreachable);
     for word in ["llama.cpp Chat", &server.url(), "HTTP 503", "Loading model"] {
         assert!(refusal.message.contains(word), "{}", refusal.message);
     }
     assert!(refusal.hint.is_some());
-    assert!(measured.said.contains("EngineUnreachable"), "{}", measured.said);
+    assert!(measured.said().contains("EngineUnreachable"), "{}", measured.said());
     let lines: Vec<String> = server.seen().into_iter().map(|seen| seen.line).collect();
     assert_eq!(lines, ["GET /health"]);
     assert!(measured.records().is_empty());
@@ -136,9 +137,9 @@ fn nobody_listening_is_told_with_the_address() {
     let free = socket.local_addr().unwrap();
     for dialect in [Dialect::OpenAi, Dialect::Vllm, Dialect::Ollama, Dialect::LlamaCpp] {
         let targets = vec![target(&dialect, Api::Chat, &format!("http://{free}"), None)];
-        let measured = measure(&plan(targets, true), &[]);
+        let measured = measure(&plan(targets, true));
         let refusal = measured.refusal().expect("a refusal");
-        assert_eq!((measured.code, refusal.reason), (1, Reason::EngineUnreachable));
+        assert_eq!((measured.code, refusal.reason), (Some(1), Reason::EngineUnreachable));
         assert!(refusal.message.contains(&free.to_string()), "{}", refusal.message);
         assert!(refusal.message.contains("refused"), "{}", refusal.message);
     }

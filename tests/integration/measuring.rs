@@ -2,18 +2,18 @@
 //! left there.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use benchlet::load::{PROGRESS_FILE, Progress};
 use benchlet::request::load_test::{Api, CachePolicy, Content, Output, Prompt};
 use benchlet::run::measure_plan::{
-    CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, MEASURE_VERSION, MeasurePlan, PLAN_FILE, PromptPlan,
-    RECORDS_FILE, REFUSAL_FILE, TargetPlan,
+    CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, KeySource, MEASURE_VERSION, MeasurePlan, PLAN_FILE,
+    PromptPlan, RECORDS_FILE, REFUSAL_FILE, TargetPlan,
 };
 use benchlet::run::reason::Refusal;
-use benchlet::run::request_record::{CaseEnded, ErrorKind, Line, Record};
+use benchlet::run::request_record::{CaseEnded, ErrorKind, Line, Record, TargetFacts};
 
 /// A short time-out. Tests wait for it, never against it.
 pub const SHORT_MS: u64 = 300;
@@ -22,15 +22,7 @@ pub const NEVER_MS: u64 = 3_600_000;
 
 /// So many requests, one after the other, with a time-out that nothing meets by accident, unsalted.
 pub fn plan(url: &str, requests: u32) -> MeasurePlan {
-    let target = TargetPlan {
-        name: "scripted".to_owned(),
-        dialect: Dialect::OpenAi,
-        api: Api::Chat,
-        endpoint: Endpoint::Url(url.to_owned()),
-        key: None,
-        simulated: false,
-        container: None,
-    };
+    let target = TargetPlan { name: "scripted".to_owned(), ..target(&Dialect::OpenAi, Api::Chat, url, None) };
     let prompt =
         Prompt { content: Content::Text("count to two".to_owned()), max_tokens: None, temperature: None };
     MeasurePlan {
@@ -53,19 +45,35 @@ pub fn plan(url: &str, requests: u32) -> MeasurePlan {
     }
 }
 
+pub fn target(dialect: &Dialect, api: Api, url: &str, key: Option<KeySource>) -> TargetPlan {
+    TargetPlan {
+        name: format!("{} {api:?}", dialect.as_str()),
+        dialect: dialect.clone(),
+        api,
+        endpoint: Endpoint::Url(url.to_owned()),
+        key,
+        simulated: false,
+        container: None,
+    }
+}
+
 pub fn case(load: CaseLoad, amount: CaseAmount) -> CasePlan {
     CasePlan { case: 1, repeat: 1, target: 0, model: None, load, amount, ramp_up_ms: 0, input_tokens: None }
 }
 
+/// What it says on stdout and stderr, beside its folder.
+const SAID: &str = "said";
+const TASK: &str = "task";
+
 /// A measuring process; killed where the test ends before it.
 pub struct Measuring {
-    folder: tempfile::TempDir,
+    place: tempfile::TempDir,
     child: Child,
 }
 
 /// What is left of one that has ended.
 pub struct Measured {
-    folder: tempfile::TempDir,
+    place: tempfile::TempDir,
     pub code: Option<i32>,
     pub signal: Option<i32>,
 }
@@ -74,6 +82,12 @@ pub struct Measured {
 #[track_caller]
 pub fn measure(plan: &MeasurePlan) -> Measured {
     Measuring::start(plan).wait()
+}
+
+/// The same with variables in its environment.
+#[track_caller]
+pub fn measure_with(plan: &MeasurePlan, environment: &[(&str, &str)]) -> Measured {
+    Measuring::spawn(plan, None, environment, |_| {}).wait()
 }
 
 /// Measures by the plan to its end, which is a good one, and gives the requests in their order.
@@ -91,9 +105,20 @@ impl Measuring {
 
     /// `limit` is the most file descriptors that it may have; `prepare` puts more into its folder.
     pub fn start_in(plan: &MeasurePlan, limit: Option<u32>, prepare: impl FnOnce(&Path)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(PLAN_FILE), serde_json::to_vec(plan).unwrap()).unwrap();
-        prepare(folder.path());
+        Self::spawn(plan, limit, &[], prepare)
+    }
+
+    fn spawn(
+        plan: &MeasurePlan,
+        limit: Option<u32>,
+        environment: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join(TASK);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(PLAN_FILE), serde_json::to_vec(plan).unwrap()).unwrap();
+        prepare(&folder);
         let mut command = match limit {
             None => Command::new(env!("CARGO_BIN_EXE_benchlet")),
             Some(limit) => {
@@ -103,17 +128,23 @@ impl Measuring {
                 command
             }
         };
-        command.arg("measure").arg("--folder").arg(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { folder, child: command.spawn().unwrap() }
+        let said = std::fs::File::create(place.path().join(SAID)).unwrap();
+        command.current_dir(place.path()).arg("measure").arg("--folder").arg(&folder);
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+        Self { child: command.spawn().unwrap(), place }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.place.path().join(TASK)
     }
 
     #[track_caller]
     pub fn wait(mut self) -> Measured {
         let status = wait_for(&mut self.child);
-        // The folder goes on to what was measured; the rest of this is only the child, which has ended.
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Measured { folder, code: status.code(), signal: status.signal() }
+        // The place goes on to what was measured; the rest of this is only the child, which has ended.
+        let place = std::mem::replace(&mut self.place, tempfile::tempdir().unwrap());
+        Measured { place, code: status.code(), signal: status.signal() }
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
@@ -124,13 +155,13 @@ impl Measuring {
     /// Looks at the progress until it is as wanted.
     #[track_caller]
     pub fn until_progress(&self, what: &str, mut wanted: impl FnMut(&Progress) -> bool) -> Progress {
-        until(what, || read_progress(self.folder.path()).filter(|progress| wanted(progress)))
+        until(what, || read_progress(&self.folder()).filter(|progress| wanted(progress)))
     }
 
     /// Looks at the records until they are as wanted.
     #[track_caller]
     pub fn until_requests(&self, what: &str, mut wanted: impl FnMut(&[Record]) -> bool) {
-        until(what, || wanted(&requests_of(&read_lines(self.folder.path()).0)).then_some(()));
+        until(what, || wanted(&requests_of(&read_lines(&self.folder()).0)).then_some(()));
     }
 }
 
@@ -143,18 +174,37 @@ impl Drop for Measuring {
 }
 
 impl Measured {
+    /// Everything that it left, and what it was given.
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.place.path().join(TASK)
+    }
+
+    /// On stdout and stderr.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.place.path().join(SAID)).unwrap()
+    }
+
     pub fn lines(&self) -> Vec<Line> {
-        read_lines(self.folder.path()).0
+        read_lines(&self.folder()).0
     }
 
     /// Bytes behind the last line's end.
     pub fn torn(&self) -> usize {
-        read_lines(self.folder.path()).1
+        read_lines(&self.folder()).1
+    }
+
+    /// All of them, those that warm up too, as they ended.
+    pub fn records(&self) -> Vec<Record> {
+        requests_of(&self.lines())
     }
 
     /// Those that count, by number.
     pub fn requests(&self) -> Vec<Record> {
-        let mut requests = requests_of(&self.lines());
+        let mut requests = self.records();
         requests.retain(|request| !request.warmup);
         requests.sort_by_key(|request| request.n);
         requests
@@ -168,17 +218,26 @@ impl Measured {
         self.lines().into_iter().find_map(ended).expect("a case that ended")
     }
 
+    /// What the targets said of themselves.
+    pub fn facts(&self) -> Vec<TargetFacts> {
+        let told = |line| match line {
+            Line::Target(facts) => Some(facts),
+            Line::Started(_) | Line::Request(_) | Line::Ended(_) => None,
+        };
+        self.lines().into_iter().filter_map(told).collect()
+    }
+
     pub fn refusal(&self) -> Option<Refusal> {
-        let text = std::fs::read(self.folder.path().join(REFUSAL_FILE)).ok()?;
+        let text = std::fs::read(self.folder().join(REFUSAL_FILE)).ok()?;
         Some(serde_json::from_slice(&text).unwrap())
     }
 
     pub fn progress(&self) -> Progress {
-        read_progress(self.folder.path()).expect("a progress file")
+        read_progress(&self.folder()).expect("a progress file")
     }
 
     pub fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(file)).unwrap()
+        std::fs::read_to_string(self.folder().join(file)).unwrap()
     }
 }
 

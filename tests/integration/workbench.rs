@@ -84,12 +84,7 @@ impl Workbench {
     }
 
     fn compose_text(&self) -> String {
-        let model = |variable: &str, name: &str| {
-            let home = std::env::var("HOME").unwrap_or_default();
-            std::env::var(variable).unwrap_or_else(|_| format!("{home}/.cache/benchlet-tests/{name}"))
-        };
-        let tiny = model("BENCHLET_TEST_MODEL", "tiny.gguf");
-        let slow = model("BENCHLET_TEST_MODEL_SLOW", "tiny-slow.gguf");
+        let (tiny, slow) = (tiny_model(), model("BENCHLET_TEST_MODEL_SLOW", "tiny-slow.gguf"));
         let image = daemon::image();
         format!(
             "name: {project}\n\
@@ -158,8 +153,13 @@ impl Workbench {
 
     /// The command that serves this tree.
     pub fn serve_command(&self) -> Command {
+        self.command(&["serve"])
+    }
+
+    /// benchlet with this installation's settings.
+    pub fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_benchlet"));
-        command.arg("serve").current_dir(self.home.path()).stdin(Stdio::null());
+        command.args(line).current_dir(self.home.path()).stdin(Stdio::null());
         command.env_remove("BENCHLET_CRASH_AT");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -339,6 +339,31 @@ impl Workbench {
         rusqlite::Connection::open(self.path("state/benchlet.db")).unwrap()
     }
 
+    /// The pids of everything that runs for this installation, its controller apart: what measures, engines
+    /// that are processes, the shims around them.
+    pub fn processes(&self) -> Vec<u32> {
+        let controller = self.controller.as_ref().map(Child::id);
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| Some(*pid) != controller && self.is_ours(*pid)).collect()
+    }
+
+    /// Whether it was told of this installation's state, or writes into it.
+    fn is_ours(&self, pid: u32) -> bool {
+        let state = self.path("state");
+        let told = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let writes = fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|file| file.starts_with(&state));
+        writes || String::from_utf8_lossy(&told).contains(&*state.to_string_lossy())
+    }
+
+    /// Every file below the state and beside the requests, and the log: nothing of them may hold a secret.
+    pub fn everything_written(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = files_below(&self.path("state"));
+        files.extend(files_below(&self.path("requests")));
+        files.push(self.log_path());
+        files.into_iter().filter_map(|file| Some((file.clone(), fs::read(file).ok()?))).collect()
+    }
+
     /// This installation's containers.
     pub fn containers(&self) -> Vec<daemon::Listed> {
         if self.uses_docker { daemon::labelled("benchlet.instance", &self.instance) } else { Vec::new() }
@@ -350,6 +375,12 @@ impl Drop for Workbench {
         if let Some(mut child) = self.controller.take() {
             drop(child.kill());
             drop(child.wait());
+        }
+        for pid in self.processes() {
+            // Outlived a test that failed; gone meanwhile is as good.
+            if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
         }
         if self.uses_docker {
             // A thread of its own, so that a failure here cannot abort a test that is unwinding.
@@ -368,6 +399,16 @@ impl Drop for Workbench {
             }
         }
     }
+}
+
+/// The path of the tiny model.
+pub fn tiny_model() -> String {
+    model("BENCHLET_TEST_MODEL", "tiny.gguf")
+}
+
+fn model(variable: &str, name: &str) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    std::env::var(variable).unwrap_or_else(|_| format!("{home}/.cache/benchlet-tests/{name}"))
 }
 
 /// A LlamaBench request with this spec, in YAML's flow or block form.
