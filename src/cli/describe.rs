@@ -8,8 +8,9 @@ use super::error::CliError;
 use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
-use super::{history, load_table, logs, request_json, state_dir};
+use super::{history, load_spec, load_table, logs, request_json, state_dir};
 use crate::load::Progress;
+use crate::request::valid::Spec;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
 use crate::settings::Settings;
@@ -211,6 +212,12 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
     };
     heading(console, "Spec:")?;
     let mut fields = Fields { console, indent: 2 };
+    if let Spec::LoadTest(spec) = &request.spec {
+        for (label, words) in load_spec::lines(spec) {
+            fields.put(label, &words)?;
+        }
+        return fields.put("timeout", &super::output::short_duration(request.control.timeout_ms));
+    }
     for (name, value) in spec {
         match value {
             Value::Null => {}
@@ -226,28 +233,11 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
             }
             Value::String(text) => fields.put(name, text)?,
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                if let Some(value) = told(value) {
-                    fields.put(name, &value.to_string())?;
-                }
+                fields.put(name, &value.to_string())?;
             }
         }
     }
     fields.put("timeout", &super::output::short_duration(request.control.timeout_ms))
-}
-
-/// What a value says: without nulls, and without what is empty for want of anything to say.
-fn told(value: &Value) -> Option<Value> {
-    match value {
-        Value::Null => None,
-        Value::Array(items) if items.is_empty() => None,
-        Value::Array(items) => Some(items.iter().filter_map(told).collect()),
-        Value::Object(fields) => {
-            let kept: serde_json::Map<String, Value> =
-                fields.iter().filter_map(|(name, value)| Some((name.clone(), told(value)?))).collect();
-            (!kept.is_empty()).then_some(Value::Object(kept))
-        }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.clone()),
-    }
 }
 
 fn run_body(

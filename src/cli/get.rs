@@ -263,7 +263,7 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
             Cell::maybe(run.map(|run| phase_words::short_id(run.id))),
             request.generation.to_string().into(),
             request.path.as_str().into(),
-            Cell::maybe(Some(summary.message)),
+            Cell::maybe(run.and_then(|run| run.headline.clone()).or(Some(summary.message))),
         ]);
     }
     cells

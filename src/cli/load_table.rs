@@ -13,6 +13,18 @@ const HEADERS: [&str; 11] = [
     "CASE", "LOAD", "OK", "ERRORS", "REQ/S", "TOK/S", "TTFT p50", "TTFT p95", "ITL p50", "ITL p95", "E2E p95",
 ];
 
+/// Behind a time between chunks that stands in for one between tokens.
+const BY_CHUNK: &str = "*";
+
+/// Units and marks, for below the table.
+pub fn legend(cases: &[LoadCase]) -> &'static str {
+    if cases.iter().any(|case| case.metrics.itl.is_none() && case.metrics.icl.is_some()) {
+        "Latencies are in milliseconds. * between chunks: the server does not tell the tokens of each."
+    } else {
+        "Latencies are in milliseconds."
+    }
+}
+
 /// Cases that are a load test's.
 pub fn cases(values: &[Value]) -> Vec<LoadCase> {
     values.iter().filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
@@ -32,7 +44,10 @@ pub fn cells(case: &LoadCase) -> Vec<Cell> {
         Cell::maybe(summary.as_ref().map(|summary| ms(of(summary))))
     };
     let metrics = &case.metrics;
-    let itl = if metrics.itl.is_some() { &metrics.itl } else { &metrics.icl };
+    let (itl, mark) = if metrics.itl.is_some() { (&metrics.itl, "") } else { (&metrics.icl, BY_CHUNK) };
+    let gap = |of: fn(&Summary) -> f64| {
+        Cell::maybe(itl.as_ref().map(|summary| format!("{}{mark}", ms(of(summary)))))
+    };
     let failed = case.requests.failed;
     let errors = Cell::new(failed.to_string()).style(if failed > 0 { Style::Bad } else { Style::Plain });
     vec![
@@ -44,8 +59,8 @@ pub fn cells(case: &LoadCase) -> Vec<Cell> {
         rate(case.throughput.output_tokens_per_s),
         at(&metrics.ttft, |summary| summary.p50),
         at(&metrics.ttft, |summary| summary.p95),
-        at(itl, |summary| summary.p50),
-        at(itl, |summary| summary.p95),
+        gap(|summary| summary.p50),
+        gap(|summary| summary.p95),
         at(&metrics.e2e, |summary| summary.p95),
     ]
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod get;
 pub mod history;
 pub mod init;
+mod load_spec;
 mod load_table;
 pub mod logs;
 pub mod measure;

@@ -36,7 +36,7 @@ Examples:
   benchlet new LlamaBench --service s | benchlet run -
 
 The exit code is 0 when every run completed, 1 when one failed or was cancelled, 2 when a request has
-problems. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
+problems. With --strict it is 1 as well where a load test is not valid or missed an objective. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
 pub struct Run {
     /// Request files or directories of them; - reads one from standard input
     #[arg(required = true, value_name = "PATH")]
@@ -48,6 +48,9 @@ pub struct Run {
     /// be given several times
     #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true, value_parser = super::set_flag::parse)]
     pub set: Vec<Param>,
+    /// Exit code 1 also where a load test's figures are not valid or an objective of its slo was missed
+    #[arg(long)]
+    pub strict: bool,
     /// How the results are printed
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
@@ -65,7 +68,8 @@ pub fn run(verb: &Run, settings: &Settings, console: &mut Console) -> Result<(),
         None => runtime.block_on(measure(verb, settings, &given, console))?,
     };
     run_results::print(&ended, verb.output, console)?;
-    if ended.iter().all(Ended::is_good) { Ok(()) } else { Err(CliError::silent(Exit::No)) }
+    let good = |one: &Ended| one.is_good() && (!verb.strict || one.is_sound());
+    if ended.iter().all(good) { Ok(()) } else { Err(CliError::silent(Exit::No)) }
 }
 
 /// The files to measure, beneath one root.

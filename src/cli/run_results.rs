@@ -36,6 +36,12 @@ enum Outcome {
 }
 
 impl Ended {
+    /// Whether every case of a load test is valid and met its objectives; of other kinds there is nothing to say.
+    pub fn is_sound(&self) -> bool {
+        let cases = self.load_cases().unwrap_or_default();
+        cases.iter().all(|case| case.valid && case.slo.values().all(|result| result.met == Some(true)))
+    }
+
     fn phase(&self) -> &'static str {
         match &self.outcome {
             Outcome::Ran { run, .. } => run.state.phase().as_str(),
@@ -160,7 +166,8 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
             }
         }
         table.print(console)?;
-        console.line("Latencies are in milliseconds.")?;
+        let all: Vec<LoadCase> = load.iter().filter_map(|one| one.load_cases()).flatten().collect();
+        console.line(load_table::legend(&all))?;
     }
     for one in ended {
         explain(one, console)?;

@@ -263,6 +263,10 @@ const RECHECK_DEGRADED_MS: u64 = 30_000;
 
 fn unregistered(observed: &Observed) -> Decision {
     if let Some(command) = observed.commands.first() {
+        // The order may have come before its file was read.
+        if matches!(observed.document, Document::Absent { confirmed: false }) {
+            return Decision::wait(Reason::NotListed, "its file has not been read yet", RECHECK_ABSENT_MS);
+        }
         let outcome = format!("there is no valid request named {}", observed.name);
         return Decision::act(Action::Answer { command: command.id, outcome }, Reason::Invalid);
     }

@@ -257,6 +257,17 @@ fn another_version_of_the_hash_is_no_change() {
 }
 
 #[test]
+fn an_order_waits_until_its_file_was_read() {
+    let order = Command { id: 7, verb: Verb::Rerun { set: Vec::new() } };
+    let decided = |confirmed| {
+        let document = Document::Absent { confirmed };
+        next_action(&Observed { record: None, document, commands: vec![order.clone()], ..look(&wanted()) })
+    };
+    assert!(matches!(decided(false).action, Action::Wait));
+    assert!(matches!(decided(true).action, Action::Answer { command: 7, .. }));
+}
+
+#[test]
 fn where_only_orders_count_the_files_own_wish_starts_nothing() {
     let unsatisfied = Record { satisfied_hash: None, ..record(&wanted()) };
     let world = World { listed: true, orders_only: true, ..World::default() };

@@ -352,7 +352,7 @@ impl Run {
 
     fn finish(&self, record: Record) {
         self.last_end_us.fetch_max(record.sent_us + record.end_us, Ordering::Relaxed);
-        self.case.counters.count(record.error.is_some());
+        self.case.counters.count(record.error.as_ref().map(|error| error.kind));
         self.case.recorder.keep(Line::Request(record));
     }
 }

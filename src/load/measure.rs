@@ -2,6 +2,7 @@
 //! load. What went wrong before or between cases is a refusal in a file; what went wrong with a request is
 //! in its record.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ const OWN_DESCRIPTORS: u64 = 64;
 const THREAD_DESCRIPTORS: u64 = 6;
 /// The progress file is written this often.
 const SHOW: Duration = Duration::from_millis(300);
+/// An engine of the run that refused so many requests in a row is gone.
+const GONE: u64 = 20;
 /// Streams that one client thread carries without being late.
 const STREAMS_A_THREAD: u32 = 512;
 
@@ -198,9 +201,18 @@ impl UnderWay<'_> {
             stop: stop.clone(),
         };
         let shown = Shown { folder, plan, index, case, began: self.began, counters };
+        let started_here = matches!(target.plan.endpoint, Endpoint::Started { .. });
+        let gone = Cell::new(false);
         let cost = std::thread::scope(|scope| {
             let running = scope.spawn(|| case_run::run(of_case));
-            shown.until(|| running.is_finished());
+            shown.until(|| {
+                if started_here && counters.refused_in_a_row() >= GONE && !gone.get() {
+                    // Nobody starts it again, so the rest would be refusals to the end.
+                    gone.set(true);
+                    stop.stop();
+                }
+                running.is_finished()
+            });
             running.join().unwrap_or_else(|_| Err(std::io::Error::other("the case broke")))
         });
         let cost = cost.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
@@ -212,6 +224,13 @@ impl UnderWay<'_> {
             busiest_thread_cpu_us: cost.busiest_us,
             cut_short: stop.is_stopped(),
         }));
+        if gone.get() {
+            let name = &target.plan.name;
+            let message =
+                format!("{name}, which was started for the run, takes no connection any more: it has ended");
+            return Err(Refusal::new(Reason::EngineFailed, message)
+                .hint("its last words are in `benchlet logs`; what was measured before is kept"));
+        }
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::request_record::ErrorKind;
+
 /// The file in the task's folder.
 pub const PROGRESS_FILE: &str = "progress.json";
 
@@ -60,19 +62,32 @@ impl Progress {
 pub struct Counters {
     pub done: AtomicU64,
     pub failed: AtomicU64,
+    /// Requests since the last one that found a server.
+    refused_in_a_row: AtomicU64,
 }
 
 impl Counters {
-    pub fn count(&self, failed: bool) {
+    pub fn count(&self, error: Option<ErrorKind>) {
         self.done.fetch_add(1, Ordering::Relaxed);
-        if failed {
+        if error.is_some() {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
+        if error == Some(ErrorKind::Connect) {
+            self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.refused_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests that found no server, since the last one that did.
+    pub fn refused_in_a_row(&self) -> u64 {
+        self.refused_in_a_row.load(Ordering::Relaxed)
     }
 
     pub fn reset(&self) {
         self.done.store(0, Ordering::Relaxed);
         self.failed.store(0, Ordering::Relaxed);
+        self.refused_in_a_row.store(0, Ordering::Relaxed);
     }
 }
 

@@ -2,12 +2,13 @@
 //! computes nothing.
 
 use super::load_case::LoadCase;
-use crate::stats::summary::Summary;
 
 /// `c=4: 160.2 tok/s, 10.0 req/s, ttft p50 20.4 ms p95 21.0 ms, itl p50 2.0 ms p95 2.1 ms, 40 of 40 ok`
 pub fn line(case: &LoadCase) -> String {
     let mut words = rates(case);
-    for (name, summary) in [("ttft", &case.metrics.ttft), ("itl", itl(case)), ("e2e", &case.metrics.e2e)] {
+    let gaps =
+        if case.metrics.itl.is_some() { ("itl", &case.metrics.itl) } else { ("icl", &case.metrics.icl) };
+    for (name, summary) in [("ttft", &case.metrics.ttft), gaps, ("e2e", &case.metrics.e2e)] {
         if let Some(summary) = summary {
             words.push(format!("{name} p50 {} ms p95 {} ms", ms(summary.p50), ms(summary.p95)));
         }
@@ -17,11 +18,6 @@ pub fn line(case: &LoadCase) -> String {
         words.push("not valid".to_owned());
     }
     format!("{}: {}", case.label(), words.join(", "))
-}
-
-/// By the tokens of each chunk where they are known, else by chunk.
-fn itl(case: &LoadCase) -> &Option<Summary> {
-    if case.metrics.itl.is_some() { &case.metrics.itl } else { &case.metrics.icl }
 }
 
 fn rates(case: &LoadCase) -> Vec<String> {

@@ -173,13 +173,13 @@ fn a_missed_objective_is_told_with_its_figure() {
     assert_eq!(only_case(&document)["goodput"], 0.0);
 }
 
-/// OpenAI's stream does not say how many tokens a chunk has.
+/// OpenAI's stream does not say how many tokens a chunk has, and here they are not one each.
 #[test]
 fn an_objective_that_cannot_be_measured_is_unknown_and_says_why() {
     let mut bench = Workbench::without_docker();
     bench.serve();
-    let spec = "{ target: { engine: simulated, simulated: { dialect: openai, ttft: 2ms, itl: 1ms } }, \
-                load: { requests: 4 }, output: { maxTokens: 3 }, slo: { itl_p95: 10s } }";
+    let spec = "{ target: { engine: simulated, simulated: { dialect: openai, ttft: 2ms, itl: 1ms, tokensPerChunk: 2 } }, \
+                load: { requests: 4 }, output: { maxTokens: 5 }, slo: { itl_p95: 10s } }";
     bench.save_load("unknown", spec);
     let document = bench.until_phase("unknown", "Completed");
     assert_eq!(condition(&document, "SLOMet"), ("Unknown", "ObjectivesUnknown"));

@@ -373,15 +373,16 @@ fn a_new_attempt_measures_beside_no_engine_of_the_lost_one() {
 }
 
 #[test]
-fn a_killed_engine_shows_as_failed_requests_and_not_as_figures() {
+fn a_killed_engine_fails_its_run_and_what_was_measured_before_stays() {
     let mut bench = Workbench::without_docker();
     bench.serve();
     bench.save_load("dead", &simulated("load: { concurrency: 1, duration: 4s }"));
     bench.until_requests("dead", 20);
     let engine = bench.process_with(" sim serve").expect("its engine");
     kill_process(Pid::from_raw(engine as i32).unwrap(), Signal::KILL).unwrap();
-    let document = bench.until_phase("dead", "Completed");
-    assert_eq!(condition(&document, "Valid"), ("False", "ErrorRate"));
+    let document = bench.until_phase("dead", "Failed");
+    assert_eq!(condition(&document, "Succeeded"), ("False", "EngineFailed"));
+    assert_eq!(condition(&document, "Valid").0, "False");
     let case = only_case(&document);
     assert!(case["requests"]["ok"].as_u64().unwrap() >= 15, "{case:#}");
     assert!(case["requests"]["errors"]["connect"].as_u64().unwrap() > 0, "{case:#}");
