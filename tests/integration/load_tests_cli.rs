@@ -306,3 +306,24 @@ fn beside_a_controller_it_is_waited_for_cancelled_and_rerun() {
     let said = bench.say(&["run", "requests/steered.yaml", "--set", "requests=2"]).good();
     assert!(spaced(&said.out).contains("steered Completed 1 c=2 simulated/simulated 2 0 "), "{}", said.out);
 }
+
+#[test]
+fn strict_runs_end_with_1_where_an_objective_was_missed() {
+    let bench = Workbench::without_docker();
+    // A busy machine makes the client late, which is another matter.
+    let lenient = "validity: { clientDelay: 1h, clientCpu: 100% }";
+    let spec =
+        |slo: &str| request(&simulated(&format!("load: {{ requests: 4 }}, {lenient}, slo: {{ {slo} }}")));
+    for (slo, strict, code) in [
+        // Nothing is faster than this, and nothing slower than an hour.
+        ("ttft_p50: 0.001ms", true, 1),
+        ("ttft_p50: 0.001ms", false, 0),
+        ("ttft_p50: 1h", true, 0),
+    ] {
+        fs::write(bench.request_path("strict.yaml"), spec(slo)).unwrap();
+        let mut line = vec!["run", "requests/strict.yaml"];
+        line.extend(strict.then_some("--strict"));
+        let said = bench.say(&line);
+        assert_eq!(said.code, code, "{slo}, {line:?}: {}{}", said.out, said.err);
+    }
+}
