@@ -67,7 +67,7 @@ pub fn conditions(cases: &[LoadCase]) -> Vec<Draft> {
     drafts
 }
 
-fn reason_of(reason: InvalidReason) -> Reason {
+pub(super) fn reason_of(reason: InvalidReason) -> Reason {
     match reason {
         InvalidReason::ClientLate => Reason::ClientLate,
         InvalidReason::ClientBusy => Reason::ClientBusy,
