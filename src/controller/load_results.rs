@@ -173,12 +173,14 @@ fn case_data(
     blueprint: &Blueprint,
 ) -> Result<CaseData, Refusal> {
     let mut records = Vec::new();
-    let (mut from, mut to) = (i64::MAX, i64::MIN);
+    // Between the repeats of a case lie those of others.
+    let mut spans = Vec::new();
     let mut count = 0u64;
     for (index, _) in step.plan.cases.iter().enumerate().filter(|(_, plan)| plan.case == number) {
         let Some(pass) = step.records.passes.get(&index) else { continue };
-        from = from.min(pass.started.as_ref().map_or(i64::MAX, |started| started.unix_ms));
-        to = to.max(pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms));
+        let from = pass.started.as_ref().map_or(i64::MAX, |started| started.unix_ms);
+        let to = pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms);
+        spans.push(from..=to);
         for record in &pass.records {
             serde_json::to_writer(&mut records, record)
                 .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
@@ -187,7 +189,8 @@ fn case_data(
         }
     }
     let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
-    for sample in step.series.iter().filter(|sample| (from..=to).contains(&sample.unix_ms)) {
+    let within = |sample: &&Sample| spans.iter().any(|span| span.contains(&sample.unix_ms));
+    for sample in step.series.iter().filter(within) {
         for (name, value) in &sample.values {
             series.entry(name.clone()).or_default().push((sample.unix_ms, *value));
         }

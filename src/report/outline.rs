@@ -287,6 +287,10 @@ fn history_figure(report: &Report, past: &[Past]) -> Option<Block> {
     if points.len() < 2 {
         return None;
     }
+    // Not from zero: what is looked for here is a change.
+    let values = || points.iter().map(|point| point[1]);
+    let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
+    let room = (high - low).max(high * 0.05);
     let ticks = (1..).zip(known()).map(|(at, run)| {
         let day = run.completed_at.as_deref().and_then(|at| at.get(..10)).unwrap_or_default();
         (f64::from(at), day.to_owned())
@@ -296,7 +300,7 @@ fn history_figure(report: &Report, past: &[Past]) -> Option<Block> {
         y_title: metric.to_owned(),
         x_scale: Scale::Linear,
         x_ticks: Some(ticks.collect()),
-        y_range: None,
+        y_range: Some([(low - room).max(0.0), high + room]),
         curves: vec![Curve { name: metric.to_owned(), points, mark: Mark::LineAndDots, colour: 0 }],
     };
     Some(Block::Figures(vec![Figure {
@@ -313,9 +317,12 @@ fn system(found: Option<&Fingerprint>, blocks: &mut Vec<Block>) {
         return;
     };
     let cpu = &found.cpu;
-    let counts = [(cpu.sockets, "sockets"), (cpu.cores, "cores"), (cpu.threads, "threads")];
-    let counts: Vec<String> =
-        counts.into_iter().filter_map(|(count, what)| Some(format!("{} {what}", count?))).collect();
+    let counts = [(cpu.sockets, "socket"), (cpu.cores, "core"), (cpu.threads, "thread")];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter_map(|(count, what)| Some((count?, what)))
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
     let limits = &found.limits;
     let limits: Vec<String> = [
         limits.memory_bytes.map(|bytes| format!("{} of memory", gib(bytes))),
@@ -390,7 +397,7 @@ fn configuration(report: &Report, blocks: &mut Vec<Block>) {
         ("Executor", made.executor.map(str::to_owned)),
         ("Launches", made.launches.map(|launches| launches.to_string())),
         ("Parameters", Some(params.join(" ")).filter(|params| !params.is_empty())),
-        ("What is measured", Some(report.request.spec_hash.clone())),
+        ("Spec hash", Some(report.request.spec_hash.clone())),
     ];
     blocks.push(Block::Facts(
         facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),

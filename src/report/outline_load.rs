@@ -22,9 +22,10 @@ pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
     }
     blocks.push(Block::Table(overview(report, cases)));
     let mut figures = against_load(report, cases);
+    let (names, left_out) = (short_names(cases), left_out(cases));
     for (title, metric) in [("Time to first token", Metric::Ttft), ("Whole answer (e2e)", Metric::E2e)] {
-        let curves = cases.iter().map(|case| (case.label.clone(), values(case, metric)));
-        figures.extend(distribution(report, format!("{title}, distribution by case"), curves));
+        let curves = cases.iter().zip(&names).map(|(case, name)| (name.clone(), values(case, metric)));
+        figures.extend(distribution(report, format!("{title}, distribution by case{left_out}"), curves));
     }
     blocks.push(Block::Figures(figures));
     blocks.extend(output_tail(report));
@@ -134,6 +135,29 @@ fn against_load(report: &Report, cases: &[LoadCaseReport]) -> Vec<Figure> {
         figure("Throughput against load", unit, &throughput),
         figure("Time to first token (p95) against load", "milliseconds", &ttft_p95),
     ]
+}
+
+/// What tells the cases apart: their labels without the target, where all have the same.
+fn short_names(cases: &[LoadCaseReport]) -> Vec<String> {
+    let target = |case: &LoadCase| {
+        LoadCase { concurrency: None, rate: None, input_tokens: None, ..case.clone() }.label()
+    };
+    let mut targets: Vec<String> = cases.iter().map(|case| target(&case.figures)).collect();
+    targets.dedup();
+    let ending = match targets.as_slice() {
+        [only] if cases.len() > 1 => format!(" {only}"),
+        [] | [_, ..] => String::new(),
+    };
+    cases.iter().map(|case| case.label.strip_suffix(&ending).unwrap_or(&case.label).to_owned()).collect()
+}
+
+/// Said where there are more cases than colours.
+fn left_out(cases: &[LoadCaseReport]) -> String {
+    if cases.len() > MOST_CURVES {
+        format!(" (the first {MOST_CURVES} of {} cases)", cases.len())
+    } else {
+        String::new()
+    }
 }
 
 fn values(case: &LoadCaseReport, metric: Metric) -> Vec<f64> {
@@ -541,6 +565,7 @@ fn over_time(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
         cases.iter().flat_map(|case| &case.series).map(|series| series.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
+    let short = short_names(cases);
     let figure = |name: &&str| {
         let (scale, unit) = unit_of(name);
         let of = cases.iter().enumerate().filter_map(|(colour, case)| {
@@ -550,7 +575,7 @@ fn over_time(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
                 .iter()
                 .map(|(at, value)| [at.saturating_sub(start) as f64 / 1_000.0, value / scale])
                 .collect();
-            Some(Curve { name: case.label.clone(), points, mark: Mark::Samples, colour })
+            Some(Curve { name: short.get(colour)?.clone(), points, mark: Mark::Samples, colour })
         });
         let percent = *name != "engine_cpu_percent" && unit == "%";
         let plot = Plot {
@@ -563,5 +588,6 @@ fn over_time(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
         };
         Figure { title: (*name).to_owned(), simulated: report.simulated, chart: Chart::Lines(plot) }
     };
-    blocks.push(Block::Gallery("The system over time".to_owned(), names.iter().map(figure).collect()));
+    let title = format!("The system over time{}", left_out(cases));
+    blocks.push(Block::Gallery(title, names.iter().map(figure).collect()));
 }

@@ -198,7 +198,7 @@ fn given(scale: Scale, low: f64, high: f64) -> Axis {
     }
 }
 
-/// Runs of points without a gap of more than four times the usual distance between two.
+/// Runs of points without a gap of more than two and a half times the usual distance between two.
 fn pieces<'p, 'a>(points: &'p [&'a [f64; 2]], mark: Mark) -> Vec<&'p [&'a [f64; 2]]> {
     match mark {
         Mark::Line | Mark::LineAndDots => vec![points],
@@ -206,7 +206,7 @@ fn pieces<'p, 'a>(points: &'p [&'a [f64; 2]], mark: Mark) -> Vec<&'p [&'a [f64; 
             let mut gaps: Vec<f64> = points.windows(2).map(|pair| pair[1][0] - pair[0][0]).collect();
             gaps.sort_by(f64::total_cmp);
             let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(f64::INFINITY);
-            points.chunk_by(|a, b| b[0] - a[0] <= usual * 4.0).collect()
+            points.chunk_by(|a, b| b[0] - a[0] <= usual * 2.5).collect()
         }
     }
 }
