@@ -157,11 +157,12 @@ fn lines(title: &str, plot: &Plot) -> Option<String> {
             html(&plot.x_title)
         ),
     );
+    let usual = usual_distance(points());
     for curve in &plot.curves {
         let points: Vec<&[f64; 2]> = curve.points.iter().filter(|point| finite(point)).collect();
         let colour = curve.colour % MOST_CURVES;
         let dotted = curve.mark == Mark::LineAndDots;
-        for piece in pieces(&points, curve.mark) {
+        for piece in pieces(&points, curve.mark, usual) {
             if let ([only], false) = (piece, dotted) {
                 dot(&mut svg, place(only), colour, &describe(plot, curve, only));
                 continue;
@@ -198,17 +199,23 @@ fn given(scale: Scale, low: f64, high: f64) -> Axis {
     }
 }
 
-/// Runs of points without a gap of more than two and a half times the usual distance between two.
-fn pieces<'p, 'a>(points: &'p [&'a [f64; 2]], mark: Mark) -> Vec<&'p [&'a [f64; 2]]> {
+/// Runs of points without a gap of more than twice the usual distance between two.
+fn pieces<'p, 'a>(points: &'p [&'a [f64; 2]], mark: Mark, usual: f64) -> Vec<&'p [&'a [f64; 2]]> {
     match mark {
         Mark::Line | Mark::LineAndDots => vec![points],
-        Mark::Samples => {
-            let mut gaps: Vec<f64> = points.windows(2).map(|pair| pair[1][0] - pair[0][0]).collect();
-            gaps.sort_by(f64::total_cmp);
-            let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(f64::INFINITY);
-            points.chunk_by(|a, b| b[0] - a[0] <= usual * 2.5).collect()
-        }
+        Mark::Samples => points.chunk_by(|a, b| b[0] - a[0] <= usual * 2.0).collect(),
     }
+}
+
+/// The median distance between two samples, those of all curves taken together: one curve alone may have
+/// more gaps than samples.
+fn usual_distance<'a>(points: impl Iterator<Item = &'a [f64; 2]>) -> f64 {
+    let mut places: Vec<f64> = points.map(|point| point[0]).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let mut gaps: Vec<f64> = places.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(f64::total_cmp);
+    gaps.get(gaps.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
 fn describe(plot: &Plot, curve: &Curve, point: &[f64; 2]) -> String {
