@@ -1,12 +1,10 @@
 //! A report for people: headings, tables, texts and plots in their order, the same for every format that
 //! is read rather than parsed. Chooses and rounds; escapes nothing, which is the renderers'.
 
-use super::content::{BenchCase, Past, Report, Results};
-use super::outline_load;
-use super::plot::{Bar, Chart, Curve, Figure, Mark, Plot, Scale};
-use crate::run::case::SLOW_FIRST_RULE;
+use super::content::{Past, Report, Results};
+use super::plot::{Chart, Curve, Figure, Mark, Plot, Scale};
+use super::{outline_bench, outline_load, outline_setup};
 use crate::run::clock::human_ms;
-use crate::run::fingerprint::Fingerprint;
 use crate::run::load_words::{ms, short};
 
 /// A piece of a report. Texts are foreign until a renderer has escaped them.
@@ -78,12 +76,12 @@ pub fn blocks(report: &Report) -> Vec<Block> {
     blocks.push(Block::Heading(2, "Summary".to_owned()));
     blocks.extend(conditions(report));
     match &report.results {
-        Results::LlamaBench { cases } => bench(report, cases, &mut blocks),
+        Results::LlamaBench { cases } => outline_bench::cases(report, cases, &mut blocks),
         Results::LoadTest { cases } => outline_load::cases(report, cases, &mut blocks),
     }
     history(report, &mut blocks);
-    system(report.system.as_ref(), &mut blocks);
-    configuration(report, &mut blocks);
+    outline_setup::system(report.system.as_ref(), &mut blocks);
+    outline_setup::configuration(report, &mut blocks);
     blocks
 }
 
@@ -133,104 +131,6 @@ fn conditions(report: &Report) -> Option<Block> {
             rows,
         })
     })
-}
-
-fn bench(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
-    if cases.is_empty() {
-        blocks.push(Block::Text("Nothing was measured.".to_owned()));
-        return blocks.extend(output_tail(report));
-    }
-    let rate = |value: Option<f64>| or_unknown(value.map(short));
-    let rows = cases
-        .iter()
-        .map(|case| {
-            let summary = case.summary.as_ref();
-            let varied: Vec<String> =
-                case.varied.iter().map(|(column, value)| format!("{column}={value}")).collect();
-            vec![
-                case.case.to_string(),
-                case.test.clone(),
-                or_unknown(Some(varied.join(" "))),
-                rate(case.avg_ts),
-                rate(case.stddev_ts),
-                rate(case.median_ts),
-                interval(summary.and_then(|summary| summary.intervals.p50), short),
-                rate(summary.map(|summary| summary.min)),
-                rate(summary.map(|summary| summary.max)),
-                case.samples_ts.len().to_string(),
-                case.samples_ts.iter().map(Vec::len).sum::<usize>().to_string(),
-            ]
-        })
-        .collect();
-    blocks.push(Block::Table(Table {
-        title: "Cases, in tokens a second".to_owned(),
-        simulated: report.simulated,
-        columns: vec![
-            number("Case"),
-            words("Test"),
-            words("Varied"),
-            number("Mean"),
-            number("Stddev"),
-            number("Median"),
-            number("Median, 95 % interval"),
-            number("Min"),
-            number("Max"),
-            number("Launches"),
-            number("Repetitions"),
-        ],
-        rows,
-    }));
-    let mut tests: Vec<&str> = Vec::new();
-    for case in cases {
-        if !tests.contains(&case.test.as_str()) {
-            tests.push(&case.test);
-        }
-    }
-    let figures = tests.into_iter().map(|test| {
-        let bars = cases.iter().filter(|case| case.test == test).map(|case| Bar {
-            label: case.label(),
-            parts: vec![case.avg_ts],
-            dots: case.samples_ts.concat(),
-            value: rate(case.avg_ts),
-        });
-        let chart =
-            Chart::Bars { bars: bars.collect(), parts: Vec::new(), axis: "tokens a second".to_owned() };
-        Figure {
-            title: format!("{test}: mean, and each repetition as a dot"),
-            simulated: report.simulated,
-            chart,
-        }
-    });
-    blocks.push(Block::Figures(figures.collect()));
-    for case in cases.iter().filter(|case| !case.slow_first.is_empty()) {
-        let launches: Vec<String> = case.slow_first.iter().map(|launch| (launch + 1).to_string()).collect();
-        blocks.push(Block::Text(format!(
-            "{}: launch {} began slowly ({SLOW_FIRST_RULE}); its repetitions count all the same.",
-            case.label(),
-            launches.join(", ")
-        )));
-    }
-    repetitions(report, cases, blocks);
-    blocks.extend(output_tail(report));
-}
-
-fn repetitions(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
-    let rows: Vec<Vec<String>> = cases
-        .iter()
-        .flat_map(|case| {
-            case.samples_ts.iter().enumerate().map(|(launch, samples)| {
-                let samples: Vec<String> = samples.iter().map(|sample| short(*sample)).collect();
-                vec![case.label(), (launch + 1).to_string(), or_unknown(Some(samples.join(", ")))]
-            })
-        })
-        .collect();
-    let table = Table {
-        title: "Repetitions, in tokens a second".to_owned(),
-        simulated: report.simulated,
-        columns: vec![words("Case"), number("Launch"), words("Each repetition")],
-        rows,
-    };
-    blocks.push(Block::Fold("Every repetition".to_owned(), vec![Block::Table(table)]));
 }
 
 /// The tool's last words, where the run did not succeed.
@@ -308,113 +208,6 @@ fn history_figure(report: &Report, past: &[Past]) -> Option<Block> {
         simulated: report.simulated,
         chart: Chart::Lines(plot),
     }]))
-}
-
-fn system(found: Option<&Fingerprint>, blocks: &mut Vec<Block>) {
-    blocks.push(Block::Heading(2, "System".to_owned()));
-    let Some(found) = found else {
-        blocks.push(Block::Text("The run ended before the machine was looked at.".to_owned()));
-        return;
-    };
-    let cpu = &found.cpu;
-    let counts = [(cpu.sockets, "socket"), (cpu.cores, "core"), (cpu.threads, "thread")];
-    let counts: Vec<String> = counts
-        .into_iter()
-        .filter_map(|(count, what)| Some((count?, what)))
-        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
-        .collect();
-    let limits = &found.limits;
-    let limits: Vec<String> = [
-        limits.memory_bytes.map(|bytes| format!("{} of memory", gib(bytes))),
-        limits.cpus.map(|cpus| format!("{cpus} CPUs")),
-        limits.cpuset.as_ref().map(|set| format!("CPUs {set}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let driver = &found.gpu_driver;
-    let driver = driver.version.as_ref().map(|version| match &driver.cuda_version {
-        Some(cuda) => format!("{version}, CUDA {cuda}"),
-        None => version.clone(),
-    });
-    let request = &found.request;
-    let commit = request.commit.as_ref().map(|commit| match request.dirty {
-        Some(true) => format!("{commit}, with changes to the request's file"),
-        Some(false) | None => commit.clone(),
-    });
-    let mut facts = vec![
-        ("Host", or_unknown(found.host.hostname.clone())),
-        ("System", or_unknown(found.host.os.clone())),
-        ("Kernel", or_unknown(found.host.kernel.clone())),
-        ("CPU", or_unknown(cpu.model.clone())),
-        ("CPU's size", or_unknown(Some(counts.join(", ")))),
-        ("Governor", or_unknown(cpu.governor.clone())),
-        ("Memory", or_unknown(found.memory_bytes.map(gib))),
-        ("Limits", or_unknown(Some(limits.join(", ")))),
-    ];
-    match &found.gpus {
-        None => facts.push(("GPUs", UNKNOWN.to_owned())),
-        Some(gpus) if gpus.is_empty() => facts.push(("GPUs", "none".to_owned())),
-        Some(gpus) => facts.extend(gpus.iter().map(|gpu| {
-            let size =
-                [gpu.memory_bytes.map(gib), gpu.power_limit_watts.map(|watts| format!("{watts:.0} W"))];
-            let words: Vec<String> = [gpu.name.clone()].into_iter().chain(size).flatten().collect();
-            ("GPU", or_unknown(Some(words.join(", "))))
-        })),
-    }
-    facts.push(("GPU driver", or_unknown(driver)));
-    let more = [
-        ("Image", found.image.reference.clone()),
-        ("Image's digest", found.image.digest.clone().or_else(|| found.image.id.clone())),
-        ("Model", found.model.path.clone()),
-        ("Model's size", found.model.size_bytes.map(gib)),
-        ("Model's SHA-256", found.model.sha256.clone()),
-        ("Commit", commit),
-        ("benchlet", found.benchlet_version.clone()),
-    ];
-    facts.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    blocks.push(Block::Facts(facts));
-}
-
-fn gib(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    let (mib, gib) = (f64::from(1 << 20), f64::from(1 << 30));
-    if bytes < gib { format!("{} MiB", short(bytes / mib)) } else { format!("{} GiB", short(bytes / gib)) }
-}
-
-fn configuration(report: &Report, blocks: &mut Vec<Block>) {
-    let made = &report.configuration;
-    blocks.push(Block::Heading(2, "Configuration".to_owned()));
-    let params: Vec<String> = made
-        .params
-        .iter()
-        .map(|(flag, value)| if value.is_empty() { flag.clone() } else { format!("{flag} {value}") })
-        .collect();
-    let facts = [
-        ("Service", Some(made.service.clone())),
-        ("Model", made.model.clone()),
-        ("Executor", made.executor.map(str::to_owned)),
-        ("Launches", made.launches.map(|launches| launches.to_string())),
-        ("Parameters", Some(params.join(" ")).filter(|params| !params.is_empty())),
-        ("Spec hash", Some(report.request.spec_hash.clone())),
-    ];
-    blocks.push(Block::Facts(
-        facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
-    ));
-    if let Some(command) = &made.command {
-        blocks.push(Block::Verbatim(command.clone()));
-    }
-    for (title, lines) in [("Warnings", &made.warnings), ("Flags of the service left out", &made.dropped)] {
-        if !lines.is_empty() {
-            blocks.push(Block::Heading(3, title.to_owned()));
-            blocks.push(Block::List(lines.clone()));
-        }
-    }
-    // A value that YAML cannot hold is shown as JSON.
-    let spec = serde_yaml::to_string(&made.spec).unwrap_or_else(|_| made.spec.to_string());
-    let title = "The request's spec, with its defaults filled in".to_owned();
-    blocks.push(Block::Fold(title, vec![Block::Verbatim(spec)]));
 }
 
 /// Milliseconds of what may be unknown.

@@ -72,3 +72,41 @@ pub fn decode(node: &Node, problems: &Problems) -> Option<ReportFiles> {
     });
     Some(ReportFiles { formats, dir })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{tree, valid};
+
+    fn decode(report: &str) -> Result<Option<ReportFiles>, Vec<String>> {
+        let text = format!(
+            "apiVersion: benchlet/v1\nkind: LlamaBench\nmetadata: {{ name: a }}\nspec: {{ service: a, report: {report} }}\n"
+        );
+        let stream = tree::parse(&text);
+        let request = valid::validate(stream.documents[0].root.as_ref().unwrap(), 0, "x");
+        request
+            .map(|request| request.control.report)
+            .map_err(|problems| problems.iter().map(|problem| problem.locate(&text).to_string()).collect())
+    }
+
+    #[test]
+    fn formats_are_one_or_several_and_markdown_where_none_is_named() {
+        let of = |report: &str| decode(report).unwrap().unwrap();
+        assert_eq!(of("{ dir: nightly }").formats, [ReportFormat::Markdown]);
+        assert_eq!(of("{ formats: html }").formats, [ReportFormat::Html]);
+        let several = of("{ formats: [csv, json, csv, system], dir: /srv/reports }");
+        assert_eq!(several.formats, [ReportFormat::Csv, ReportFormat::Json, ReportFormat::System]);
+        assert_eq!(several.dir, "/srv/reports");
+        assert_eq!(decode("").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_format_and_what_leads_elsewhere_is_refused_with_a_hint() {
+        let refused = |report: &str| decode(report).unwrap_err().join("; ");
+        assert!(
+            refused("{ formats: [pdf] }").contains("cannot be \"pdf\" (one of md, html, csv, json, system)")
+        );
+        assert!(refused("{ dir: ../requests }").contains("spec.report.dir leads out of where it begins"));
+        assert!(refused("{ format: md }").contains("unknown field \"format\""));
+    }
+}

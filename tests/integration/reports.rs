@@ -214,6 +214,7 @@ fn measured(place: &Place, request: &str) -> Said {
     place.write("requests/mine.yaml", request);
     let mut command = place.command(&["run", "requests/mine.yaml"]);
     let output = command
+        .env("BENCHLET_WRITE_DIRS", "out,more")
         .env("BENCHLET_LOCK_DIR", place.path().join("locks"))
         .env("DOCKER_HOST", format!("unix://{}", place.path().join("no-docker.sock").display()))
         .output()
@@ -253,6 +254,24 @@ fn a_load_test_that_was_run_is_reported_and_its_files_are_where_it_wants_them() 
         page,
         "the same whenever it is made"
     );
+}
+
+#[test]
+fn a_directory_that_the_settings_allow_is_meant_as_it_stands() {
+    let place = Place::new();
+    let said = measured(
+        &place,
+        "apiVersion: benchlet/v1\nkind: LlamaBench\nspec:\n  service: simulated\n  params: { -p: 16, -n: 4, -r: 2 }\n  \
+         report: { formats: [md, csv], dir: more/weekly }\n",
+    );
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let mut endings: Vec<String> = std::fs::read_dir(place.path().join("more/weekly"))
+        .unwrap()
+        .map(|file| file.unwrap().path().extension().unwrap().to_string_lossy().into_owned())
+        .collect();
+    endings.sort();
+    assert_eq!(endings, ["csv", "md"]);
+    assert!(!place.state().join("reports").exists());
 }
 
 #[test]
