@@ -42,6 +42,8 @@ pub struct Settings {
     pub preparing_timeout_seconds: u64,
     /// Directories beside the root from which requests may have files read.
     pub read_dirs: Vec<PathBuf>,
+    /// Directories beside the state's own to which requests may have files written.
+    pub write_dirs: Vec<PathBuf>,
     /// Servers that speak JSON in a way of their own, by the name that requests use.
     pub engines: BTreeMap<String, CustomEngine>,
     /// API keys by name: where they are and where they may go. [`Settings::key_for`] picks one.
@@ -85,6 +87,7 @@ struct File {
     llama_bench: Option<PathBuf>,
     preparing_timeout_seconds: Option<u64>,
     read_dirs: Option<Vec<PathBuf>>,
+    write_dirs: Option<Vec<PathBuf>>,
     #[serde(default)]
     engines: BTreeMap<String, servers::FileEngine>,
     #[serde(default)]
@@ -162,6 +165,7 @@ pub fn load(
         preparing_timeout_seconds: number("PREPARING_TIMEOUT_SECONDS", file.preparing_timeout_seconds, 3600)
             .max(1),
         read_dirs: paths(&[], "READ_DIRS", file.read_dirs, &[]),
+        write_dirs: paths(&[], "WRITE_DIRS", file.write_dirs, &[]),
         engines,
         keys,
         collectors,

@@ -21,6 +21,7 @@ pub mod output;
 mod phase_words;
 pub mod plan;
 mod plan_load;
+pub mod report;
 mod request_json;
 pub mod rerun;
 pub mod revert;
@@ -154,6 +155,7 @@ pub enum Command {
     Rerun(rerun::Rerun),
     Cancel(cancel::Cancel),
     History(history::History),
+    Report(report::Report),
     Diff(diff::Diff),
     Apply(apply::Apply),
     Revert(revert::Revert),
@@ -212,6 +214,7 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Rerun(verb) => rerun::run(verb, &places.settings()?, console),
         Command::Cancel(verb) => cancel::run(verb, &places.settings()?, console),
         Command::History(verb) => history::run(verb, &places.settings()?, console),
+        Command::Report(verb) => report::run(verb, &places.settings()?, console),
         Command::Diff(verb) => diff::run(verb, &places.settings()?, console),
         Command::Apply(verb) => apply::run(verb, &places.settings()?, console),
         Command::Revert(verb) => revert::run(verb, &places.settings()?, console),

@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_task, crash, engines, load_inputs, measure, prepare};
+use super::{apply_task, crash, engines, load_inputs, measure, prepare, report_files};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -153,6 +153,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
             context.claims.release(run);
             context.jobs.end_measuring(run);
             wake_waiting(context, observed);
+            report_files::write(context, &observed.name, run).await;
         }
         Action::CreateApply(new) => {
             context.store.write(move |connection| applies::create(connection, &new, &now)).await?;

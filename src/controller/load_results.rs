@@ -2,6 +2,7 @@
 //! into the store beside them. Whatever was measured before a run died counts.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -174,12 +175,14 @@ fn case_data(
     blueprint: &Blueprint,
 ) -> Result<CaseData, Refusal> {
     let mut records = Vec::new();
-    let (mut from, mut to) = (i64::MAX, i64::MIN);
+    // Between the repeats of a case lie those of others.
+    let mut spans = Vec::new();
     let mut count = 0u64;
     for (index, _) in step.plan.cases.iter().enumerate().filter(|(_, plan)| plan.case == number) {
         let Some(pass) = step.records.passes.get(&index) else { continue };
-        from = from.min(pass.started.as_ref().map_or(i64::MAX, |started| started.unix_ms));
-        to = to.max(pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms));
+        let from = pass.started.as_ref().map_or(i64::MAX, |started| started.unix_ms);
+        let to = pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms);
+        spans.push(from..=to);
         for record in &pass.records {
             serde_json::to_writer(&mut records, record)
                 .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
@@ -187,12 +190,7 @@ fn case_data(
             count += 1;
         }
     }
-    let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
-    for sample in step.series.iter().filter(|sample| (from..=to).contains(&sample.unix_ms)) {
-        for (name, value) in &sample.values {
-            series.entry(name.clone()).or_default().push((sample.unix_ms, *value));
-        }
-    }
+    let series = series_within(&step.series, &spans);
     let target = step.plan.cases.iter().find(|plan| plan.case == number).map_or(0, |plan| plan.target);
     let facts = step.records.targets.get(&target);
     Ok(CaseData {
@@ -202,6 +200,18 @@ fn case_data(
         series,
         result: result_row(made, facts, row, blueprint),
     })
+}
+
+/// The metrics in these spans of time, by name.
+fn series_within(samples: &[Sample], spans: &[RangeInclusive<i64>]) -> BTreeMap<String, Vec<(i64, f64)>> {
+    let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+    let within = |sample: &&Sample| spans.iter().any(|span| span.contains(&sample.unix_ms));
+    for sample in samples.iter().filter(within) {
+        for (name, value) in &sample.values {
+            series.entry(name.clone()).or_default().push((sample.unix_ms, *value));
+        }
+    }
+    series
 }
 
 /// The row of `benchmark_results`, which model planning reads.
@@ -279,4 +289,17 @@ pub fn nothing_succeeded(results: &Results) -> Option<Refusal> {
         "the records say why: `benchlet describe` shows the first errors"
     };
     Some(Refusal::new(Reason::NoSuccess, message).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sampled_between_the_repeats_of_a_case_is_another_ones() {
+        let sample = |unix_ms: i64| Sample { unix_ms, values: [("cpu".to_owned(), unix_ms as f64)].into() };
+        let samples = [0, 1_000, 2_000, 3_000, 4_000].map(sample);
+        let found = series_within(&samples, &[0..=1_000, 4_000..=5_000]);
+        assert_eq!(found["cpu"], [(0, 0.0), (1_000, 1_000.0), (4_000, 4_000.0)]);
+    }
 }

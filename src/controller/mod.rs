@@ -22,6 +22,7 @@ mod orphans;
 mod prepare;
 mod queue;
 mod reconcile;
+mod report_files;
 mod start;
 mod status;
 mod status_keeper;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::context::{Context, timestamp};
 use super::measure::{self, launch_tasks};
+use super::report_files;
 use crate::decide::Decision;
 use crate::executor::{STDERR, STDOUT};
 use crate::intake::source_file::{DocumentState, FileProblem, SourceFile};
@@ -25,6 +26,8 @@ use crate::store::runs::{Filter, RunRow};
 
 /// Runs that a status lists.
 const HISTORY: u32 = 5;
+/// Events among which that of the last run's reports is looked for.
+const REPORT_EVENTS: u32 = 20;
 
 /// The documents of one request file, in its order.
 ///
@@ -241,6 +244,9 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
             status.dropped.clone_from(&blueprint.dropped);
         }
         status.warnings.extend(tool_warnings(run));
+        if record.as_ref().is_some_and(|record| record.control.report.is_some()) {
+            status.warnings.extend(failed_report(context, run)?);
+        }
         status.run = Some(status_document::run_status(run, live(context, run)));
         let cases = context.store.cases(run.id)?;
         match (&run.spec, figures, cases.is_empty()) {
@@ -266,6 +272,16 @@ fn newest(context: &Context, name: &str) -> Result<Vec<Measured>, StoreError> {
     let filter = Filter { request: Some(name.to_owned()), limit: HISTORY, ..Filter::default() };
     let runs = context.store.runs(&filter)?;
     runs.into_iter().map(|run| Ok(Measured { figures: context.store.figures(run.id)?, run })).collect()
+}
+
+/// Why the run's reports were not written, where they were not.
+fn failed_report(context: &Context, run: &RunRow) -> Result<Option<String>, StoreError> {
+    let id = run.id.to_string();
+    let events = context.store.events(&run.request, REPORT_EVENTS)?;
+    let failed = events.into_iter().rev().find(|event| {
+        event.run.as_deref() == Some(id.as_str()) && event.reason == report_files::REPORT_FAILED
+    });
+    Ok(failed.map(|event| format!("no report was written: {}", event.message)))
 }
 
 fn tool_warnings(run: &RunRow) -> Vec<String> {

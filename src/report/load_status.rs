@@ -76,7 +76,7 @@ fn why(objective: &str) -> &'static str {
     }
 }
 
-fn reason_of(reason: InvalidReason) -> Reason {
+pub(super) fn reason_of(reason: InvalidReason) -> Reason {
     match reason {
         InvalidReason::ClientLate => Reason::ClientLate,
         InvalidReason::ClientBusy => Reason::ClientBusy,

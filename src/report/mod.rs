@@ -1,5 +1,22 @@
 //! What stored data says, put into a shape for people and for programs. Renders; measures, decides and
 //! writes nothing.
 
+pub mod content;
+pub mod csv;
+pub mod escape;
+pub mod format;
+pub mod gather;
+pub mod html;
+mod load_plots;
 pub mod load_status;
+pub mod markdown;
+pub mod outline;
+mod outline_bench;
+mod outline_load;
+mod outline_setup;
+mod outline_slowest;
+mod past_runs;
+pub mod plot;
+mod plot_axis;
+mod request_rows;
 pub mod status_document;

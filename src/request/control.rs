@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
+use super::report_files::{self, ReportFiles};
 
 /// What an edit does to a run in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Control {
     pub timeout_ms: u64,
     /// Retries of a failed run.
     pub backoff_limit: u32,
+    /// Reports to write when a run ends.
+    #[serde(default)]
+    pub report: Option<ReportFiles>,
 }
 
 /// Longest time in Running where the request does not say.
@@ -81,5 +85,6 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
         rerun: fields.text("rerun").filter(|token| !token.is_empty()),
         timeout_ms: fields.duration_ms("timeout").unwrap_or(default_timeout_ms(kind)),
         backoff_limit: runs.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
+        report: runs.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
     }
 }

@@ -33,7 +33,6 @@ const THOROUGH: Thoroughness = Thoroughness { requests: 200, repeats: 3 };
 /// whole run.
 pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
     fields.not_yet("gate", "gates come with comparisons; take the field out");
-    fields.not_yet("report", "reports come later; take the field out");
     fields.not_yet("apply", "what a load test measures is no set of flags; take the field out");
     let usual = fields.choice("preset", &[("Quick", QUICK), ("Thorough", THOROUGH)]).unwrap_or(STANDARD);
     let targets = load_test_targets::decode(fields);

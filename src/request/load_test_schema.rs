@@ -5,7 +5,7 @@ use super::load_test::Engine;
 use super::load_test_size::{
     MOST_CONCURRENT, MOST_ENTRIES, MOST_REPEATS, MOST_REQUESTS, MOST_TOKENS, MOST_WARMUPS,
 };
-use super::schema::{Field, Shape, field, required};
+use super::schema::{Field, REPORT, Shape, field, required};
 
 pub const LOAD_TEST: &[Field] = &[
     field("targets", Shape::List(&Shape::Map(TARGET)), "The engines to measure, one after the other."),
@@ -96,7 +96,7 @@ pub const LOAD_TEST: &[Field] = &[
         "How often a failed run is tried again (0).",
     ),
     field("gate", Shape::Any, "A comparison with a baseline. Not in this version."),
-    field("report", Shape::Any, "Reports to write when the run ends. Not in this version."),
+    field("report", Shape::Map(REPORT), "Reports to write when a run ends."),
     field("apply", Shape::Any, "Puts the result into the service. Not for load tests in this version."),
 ];
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::request::diagnostic::Located;
 use crate::request::load_test::*;
+use crate::request::report_files::{ReportFiles, ReportFormat};
 use crate::request::schema::{Field, Shape};
 use crate::request::{flags::Param, llama_bench, tree};
 
@@ -77,6 +78,7 @@ onChange: Replace
 onDelete: Cancel
 timeout: 2h
 backoffLimit: 2
+report: { formats: [md, html, md], dir: nightly }
 "#;
 
 #[test]
@@ -177,6 +179,10 @@ fn every_field_of_a_load_test_is_read() {
             rerun: Some("again".to_owned()),
             timeout_ms: 2 * 3_600_000,
             backoff_limit: 2,
+            report: Some(ReportFiles {
+                formats: vec![ReportFormat::Markdown, ReportFormat::Html],
+                dir: "nightly".to_owned(),
+            }),
         }
     );
     // Two models, one, none named; three rates, two counts, two lengths, twice.
@@ -527,11 +533,10 @@ fn objectives_are_named_by_metric_and_statistic() {
 #[test]
 fn what_this_version_cannot_do_with_a_load_test_is_refused_and_not_ignored() {
     refused(
-        &with("gate: {}\nreport: {}\napply: {}"),
+        &with("gate: {}\napply: {}"),
         &[
             "5:9: spec.gate is not supported by this version of benchlet (gates come with comparisons; take the field out)",
-            "6:11: spec.report is not supported by this version of benchlet (reports come later; take the field out)",
-            "7:10: spec.apply is not supported by this version of benchlet (what a load test measures is no set of flags; take the field out)",
+            "6:10: spec.apply is not supported by this version of benchlet (what a load test measures is no set of flags; take the field out)",
         ],
     );
 }
@@ -590,7 +595,6 @@ const ELSEWHERE: &[&str] = &[
     "content",
     "state",
     "gate",
-    "report",
     "apply",
 ];
 

@@ -18,6 +18,7 @@ pub mod load_test_set;
 pub mod load_test_size;
 pub mod load_test_targets;
 pub mod quantities;
+pub mod report_files;
 pub mod schema;
 pub mod server_flags;
 pub mod tree;

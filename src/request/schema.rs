@@ -129,7 +129,20 @@ pub const LLAMA_BENCH: &[Field] = &[
         "How often a failed run is tried again (0).",
     ),
     field("gate", Shape::Any, "A comparison with a baseline. Not in this version."),
-    field("report", Shape::Any, "Reports to write when the run ends. Not in this version."),
+    field("report", Shape::Map(REPORT), "Reports to write when a run ends."),
+];
+
+pub const REPORT: &[Field] = &[
+    field(
+        "formats",
+        Shape::OneOrMore(&Shape::OneOf(&["md", "html", "csv", "json", "system"]), 5),
+        "Markdown, a page, a row a case, everything as JSON, or the machine alone as JSON (md).",
+    ),
+    field(
+        "dir",
+        Shape::Text,
+        "Where NAME-RUN.md and the others go: a directory in the setting write_dirs, else below reports/ of the state directory.",
+    ),
 ];
 
 pub const INLINE_APPLY: &[Field] = &[

@@ -80,6 +80,14 @@ pub(super) fn append(metric: Metric, record: &Record, values: &mut Vec<f64>) -> 
     }
 }
 
+/// A request's own value of a metric that has one a request, in milliseconds; `None` where it is unknown,
+/// and of the gaps (`itl`, `icl`) unless there is a single one.
+pub fn of_request(metric: Metric, record: &Record) -> Option<f64> {
+    let mut values = Vec::new();
+    append(metric, record, &mut values);
+    values.pop().filter(|_| values.is_empty())
+}
+
 fn one(values: &mut Vec<f64>, us: Option<u64>) -> bool {
     values.extend(us.map(ms));
     us.is_some()

@@ -13,7 +13,7 @@ pub mod load_figures;
 #[cfg(test)]
 mod load_figures_tests;
 mod load_goodput;
-mod load_latency;
+pub mod load_latency;
 mod load_throughput;
 mod load_totals;
 mod load_validity;

@@ -96,6 +96,7 @@ fn control() -> impl Strategy<Value = Control> {
             rerun,
             timeout_ms,
             backoff_limit,
+            report: None,
         },
     )
 }

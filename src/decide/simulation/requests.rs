@@ -42,6 +42,7 @@ pub fn control() -> Control {
         rerun: None,
         timeout_ms: 20_000,
         backoff_limit: 0,
+        report: None,
     }
 }
 
