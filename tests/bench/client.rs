@@ -51,7 +51,7 @@ fn accuracy(streams: &[u32]) {
     println!("\ntruth: 50 ms to the first token, 10 ms between tokens, 100 tokens, starts spread over 10 ms");
     for &streams in streams {
         let server = Server::start(&["--ttft", "50ms", "--itl", "10ms"]);
-        let asked = Asked { streams, requests: (2 * streams).max(10), tokens: 100, stream: true };
+        let asked = Asked { streams, requests: streams.max(10), tokens: 100, stream: true };
         let client = measure(&server, &asked, Dialect::OpenAi);
         let truth = server.truth();
         let served: Vec<f64> = truth
