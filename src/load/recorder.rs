@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -63,11 +63,8 @@ fn write_all(file: File, lines: &Receiver<Line>) -> io::Result<()> {
         write(&mut out, &line)?;
         std::thread::sleep(GATHERED);
         // What waits goes together; then it is in the kernel's hands.
-        loop {
-            match lines.try_recv() {
-                Ok(line) => write(&mut out, &line)?,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(line) = lines.try_recv() {
+            write(&mut out, &line)?;
         }
         out.flush()?;
     }

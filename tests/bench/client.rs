@@ -23,8 +23,8 @@ use benchlet::run::request_record::{CaseEnded, Line, Record};
 
 const STREAMS: [u32; 5] = [1, 10, 100, 500, 1000];
 const PROMPT: &str = "What is the capital of Australia?";
-/// Oha's and ours in turn, so many times each.
-const ROUNDS: usize = 3;
+/// Each figure is measured so often; oha's and ours in turn.
+const ROUNDS: usize = 5;
 const RATE_STREAMS: u32 = 32;
 
 fn main() {
@@ -50,44 +50,58 @@ fn main() {
 fn accuracy(streams: &[u32]) {
     println!("\ntruth: 50 ms to the first token, 10 ms between tokens, 100 tokens, starts spread over 10 ms");
     for &streams in streams {
-        let server = Server::start(&["--ttft", "50ms", "--itl", "10ms"]);
         let asked = Asked { streams, requests: streams.max(10), tokens: 100, stream: true };
-        let client = measure(&server, &asked, Dialect::OpenAi);
-        let truth = server.truth();
-        let served: Vec<f64> = truth
-            .iter()
-            .filter_map(|truth| Some((truth.first_token_us? - truth.received_us) as f64 / 1e3))
-            .collect();
-        let seen: Vec<f64> =
-            client.records.iter().filter_map(|record| Some(record.first_token_us? as f64 / 1e3)).collect();
-        let mut true_gaps: Vec<f64> = truth.iter().flat_map(|truth| of_us(&truth.gaps_us)).collect();
-        let mut gaps: Vec<f64> =
-            client.records.iter().flat_map(|record| of_us(record.chunks.get(1..).unwrap_or(&[]))).collect();
-        let mut delays: Vec<f64> = client
-            .records
-            .iter()
-            .map(|record| (record.sent_us - record.scheduled_us.min(record.sent_us)) as f64 / 1e3)
-            .collect();
-        let (limit_ttft, limit_itl) = if streams <= 100 { ("< 1", "< 1.05") } else { ("< 5", "< 1.20") };
-        let p99s = [quantile(&mut gaps, 0.99), quantile(&mut true_gaps, 0.99)];
         println!(
-            "\n{streams} streams, {} requests, {} failed, {} in the log",
-            asked.requests,
-            client.failed(),
-            truth.len()
+            "\n{streams} streams, {} requests, median (least to most) of {ROUNDS} rounds",
+            asked.requests
         );
-        row("mean TTFT, client - server, ms", mean(&seen) - mean(&served), limit_ttft);
-        row("  of the server", mean(&served), "");
-        row("p99 ITL, client / server", p99s[0] / p99s[1], limit_itl);
-        row("  client, ms", p99s[0], "");
-        row("  server, ms", p99s[1], "");
-        row("mean ITL, client / server", mean(&gaps) / mean(&true_gaps), "");
-        row("sigma of ITL, client, ms", sigma(&gaps), "");
-        row("sigma of ITL, server, ms", sigma(&true_gaps), "");
-        row("client delay p50, ms", quantile(&mut delays, 0.5), "");
-        row("client delay p99, ms", quantile(&mut delays, 0.99), "");
-        client.print_cost(if streams == 1000 { "< 64" } else { "" }, "");
+        let rounds: Vec<Vec<Figure>> = (0..ROUNDS).map(|_| truth_of_a_round(&asked)).collect();
+        for (at, (what, _, limit)) in rounds[0].iter().enumerate() {
+            let mut values: Vec<f64> = rounds.iter().map(|round| round[at].1).collect();
+            let (least, most) = (quantile(&mut values, 0.0), quantile(&mut values, 1.0));
+            println!("  {what:<34} {:>9.3} ({least:.3} to {most:.3})  {limit}", median(&mut values));
+        }
     }
+}
+
+/// What it is, how much, and the design's limit.
+type Figure = (&'static str, f64, &'static str);
+
+fn truth_of_a_round(asked: &Asked) -> Vec<Figure> {
+    let server = Server::start(&["--ttft", "50ms", "--itl", "10ms"]);
+    let client = measure(&server, asked, Dialect::OpenAi);
+    let truth = server.truth();
+    assert_eq!((client.failed(), truth.len()), (0, asked.requests as usize), "not all was answered");
+    let served: Vec<f64> = truth
+        .iter()
+        .filter_map(|truth| Some((truth.first_token_us? - truth.received_us) as f64 / 1e3))
+        .collect();
+    let seen: Vec<f64> =
+        client.records.iter().filter_map(|record| Some(record.first_token_us? as f64 / 1e3)).collect();
+    let mut true_gaps: Vec<f64> = truth.iter().flat_map(|truth| of_us(&truth.gaps_us)).collect();
+    let mut gaps: Vec<f64> =
+        client.records.iter().flat_map(|record| of_us(record.chunks.get(1..).unwrap_or(&[]))).collect();
+    let mut delays: Vec<f64> = client
+        .records
+        .iter()
+        .map(|record| (record.sent_us - record.scheduled_us.min(record.sent_us)) as f64 / 1e3)
+        .collect();
+    let few = asked.streams <= 100;
+    let p99s = [quantile(&mut gaps, 0.99), quantile(&mut true_gaps, 0.99)];
+    let mut figures = vec![
+        ("mean TTFT, client - server, ms", mean(&seen) - mean(&served), if few { "< 1" } else { "< 5" }),
+        ("  of the server", mean(&served), ""),
+        ("p99 ITL, client / server", p99s[0] / p99s[1], if few { "< 1.05" } else { "< 1.20" }),
+        ("  client, ms", p99s[0], ""),
+        ("  server, ms", p99s[1], ""),
+        ("mean ITL, client / server", mean(&gaps) / mean(&true_gaps), ""),
+        ("sigma of ITL, client, ms", sigma(&gaps), ""),
+        ("sigma of ITL, server, ms", sigma(&true_gaps), ""),
+        ("client delay p50, ms", quantile(&mut delays, 0.5), ""),
+        ("client delay p99, ms", quantile(&mut delays, 0.99), ""),
+    ];
+    figures.extend(client.cost(if asked.streams == 1000 { "< 64" } else { "" }, ""));
+    figures
 }
 
 /// What a token costs the client when the server writes as fast as it can.
@@ -98,7 +112,9 @@ fn cost() {
         let client = measure(&server, &asked, dialect);
         println!("\nunpaced, {name}: 64 streams, 500 tokens, {} failed", client.failed());
         row("tokens/s", client.tokens() as f64 / client.seconds(), "");
-        client.print_cost("", "<= 1.6");
+        for (what, figure, limit) in client.cost("", "<= 1.6") {
+            row(what, figure, limit);
+        }
     }
 }
 
@@ -168,11 +184,13 @@ impl Client {
         self.ended.wall_us as f64 / 1e6
     }
 
-    fn print_cost(&self, limit_rss: &str, limit_cpu: &str) {
+    fn cost(&self, limit_rss: &'static str, limit_cpu: &'static str) -> [Figure; 3] {
         let tokens = self.tokens() as f64;
-        row("client CPU a token, us", self.ended.client_cpu_us as f64 / tokens, limit_cpu);
-        row("  whole process, us", self.process_cpu_us / tokens, "");
-        row("peak RSS, MiB", self.rss_mib, limit_rss);
+        [
+            ("client CPU a token, us", self.ended.client_cpu_us as f64 / tokens, limit_cpu),
+            ("  whole process, us", self.process_cpu_us / tokens, ""),
+            ("peak RSS, MiB", self.rss_mib, limit_rss),
+        ]
     }
 }
 
