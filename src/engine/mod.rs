@@ -14,4 +14,5 @@ mod ollama;
 mod openai;
 pub mod piece;
 pub mod simulated;
+mod usual_chunk;
 pub mod wire;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::piece::{Malformed, Piece, Text, error_words};
+use super::usual_chunk;
 use super::wire::Ask;
 use crate::request::load_test::{Api, Content};
 use crate::run::request_record::{ServerTimings, TokenSource};
@@ -65,6 +66,11 @@ pub fn piece(data: &[u8]) -> Result<Piece<'_>, Malformed> {
     if data.trim_ascii() == b"[DONE]" {
         return Ok(Piece { last: true, ..Piece::default() });
     }
+    usual_chunk::piece(data).map_or_else(|| parsed(data), Ok)
+}
+
+/// A chunk or an answer of any form.
+pub fn parsed(data: &[u8]) -> Result<Piece<'_>, Malformed> {
     let chunk: Chunk<'_> = serde_json::from_slice(data).map_err(|error| Malformed::new(&error, data))?;
     if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
         return Ok(Piece::failed(error_words(&error)));

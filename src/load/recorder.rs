@@ -1,16 +1,20 @@
-//! Keeps what was measured: a line a request, written when the request ends, by a thread of its own, so
-//! that a killed run keeps all but what was in the pipe of this moment.
+//! Keeps what was measured: a line a request, written soon after the request ends, by a thread of its own,
+//! so that a killed run keeps all but what was in the pipe of this moment.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::run::request_record::Line;
 
 /// Lines that may wait for the disk before a worker waits for them.
 const WAITING: usize = 1 << 16;
+/// Lines are gathered for so long. When a thousand streams end together, waking this thread for each of
+/// them would take time away from reading the others.
+const GATHERED: Duration = Duration::from_millis(10);
 
 /// A way to the file; as many as there are workers.
 #[derive(Clone)]
@@ -57,6 +61,7 @@ fn write_all(file: File, lines: &Receiver<Line>) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(256 << 10, file);
     while let Ok(line) = lines.recv() {
         write(&mut out, &line)?;
+        std::thread::sleep(GATHERED);
         // What waits goes together; then it is in the kernel's hands.
         while let Ok(line) = lines.try_recv() {
             write(&mut out, &line)?;
