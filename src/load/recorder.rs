@@ -1,19 +1,20 @@
-//! Keeps what was measured: a line a request, written soon after the request ends, by a thread of its own,
-//! so that a killed run keeps all but what was in the pipe of this moment.
+//! Keeps what was measured: a line a request, written when the request ends, by a thread of its own, so
+//! that a killed run keeps all but what was in the pipe of this moment: where many requests end together,
+//! the last 10 ms.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::run::request_record::Line;
 
 /// Lines that may wait for the disk before a worker waits for them.
 const WAITING: usize = 1 << 16;
-/// Lines are gathered for so long. When a thousand streams end together, waking this thread for each of
-/// them would take time away from reading the others.
+/// Lines that follow a write sooner than this are gathered until then. When a thousand streams end together,
+/// waking this thread for each of them would take time away from reading the others.
 const GATHERED: Duration = Duration::from_millis(10);
 
 /// A way to the file; as many as there are workers.
@@ -59,14 +60,18 @@ impl Writer {
 
 fn write_all(file: File, lines: &Receiver<Line>) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(256 << 10, file);
+    let mut written: Option<Instant> = None;
     while let Ok(line) = lines.recv() {
         write(&mut out, &line)?;
-        std::thread::sleep(GATHERED);
+        if let Some(left) = written.and_then(|at| GATHERED.checked_sub(at.elapsed())) {
+            std::thread::sleep(left);
+        }
         // What waits goes together; then it is in the kernel's hands.
         while let Ok(line) = lines.try_recv() {
             write(&mut out, &line)?;
         }
         out.flush()?;
+        written = Some(Instant::now());
     }
     out.flush()?;
     out.get_ref().sync_all()

@@ -50,7 +50,7 @@ fn main() {
 fn accuracy(streams: &[u32]) {
     println!("\ntruth: 50 ms to the first token, 10 ms between tokens, 100 tokens, starts spread over 10 ms");
     for &streams in streams {
-        let asked = Asked { streams, requests: streams.max(10), tokens: 100, stream: true };
+        let asked = Asked { streams, requests: streams.max(10), tokens: 100, stream: true, threads: None };
         println!(
             "\n{streams} streams, {} requests, median (least to most) of {ROUNDS} rounds",
             asked.requests
@@ -108,7 +108,7 @@ fn truth_of_a_round(asked: &Asked) -> Vec<Figure> {
 fn cost() {
     for (name, dialect) in [("openai", Dialect::OpenAi), ("vllm, usage in every chunk", Dialect::Vllm)] {
         let server = Server::start(&["--ttft", "0ms", "--itl", "0ms"]);
-        let asked = Asked { streams: 64, requests: 4_000, tokens: 500, stream: true };
+        let asked = Asked { streams: 64, requests: 4_000, tokens: 500, stream: true, threads: None };
         let client = measure(&server, &asked, dialect);
         println!("\nunpaced, {name}: 64 streams, 500 tokens, {} failed", client.failed());
         row("tokens/s", client.tokens() as f64 / client.seconds(), "");
@@ -124,16 +124,18 @@ fn rate() {
         println!("\nrate: not measured, there is no oha on the PATH (`cargo install oha`)");
         return;
     }
+    // As many as oha, which takes every core.
+    let threads = std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok());
     for (name, limit, asked) in [
         (
             "unstreamed, 4 tokens",
             ">= 0.8",
-            Asked { streams: RATE_STREAMS, requests: 30_000, tokens: 4, stream: false },
+            Asked { streams: RATE_STREAMS, requests: 30_000, tokens: 4, stream: false, threads },
         ),
         (
             "streamed, 64 chunks",
             ">= 1.0",
-            Asked { streams: RATE_STREAMS, requests: 15_000, tokens: 64, stream: true },
+            Asked { streams: RATE_STREAMS, requests: 15_000, tokens: 64, stream: true, threads },
         ),
     ] {
         let server = Server::start(&["--ttft", "0ms", "--itl", "0ms"]);
@@ -158,6 +160,8 @@ struct Asked {
     requests: u32,
     tokens: u32,
     stream: bool,
+    /// Of the client; `None`: as many as it takes by itself.
+    threads: Option<u32>,
 }
 
 /// What `benchlet measure` saw, and what it took.
@@ -263,7 +267,7 @@ fn plan(server: &Server, asked: &Asked, dialect: Dialect) -> MeasurePlan {
         samples: 0,
         seed: 1,
         salt: 1,
-        threads: None,
+        threads: asked.threads,
         sample_every_ms: 60_000,
         collectors: Vec::new(),
     }
