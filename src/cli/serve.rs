@@ -48,6 +48,9 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), CliError> {
+    // Before anything else: a signal that comes early is one all the same.
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
     let root = settings.requests.clone();
     let what = format!("serve on {}", std::path::absolute(&root).unwrap_or_else(|_| root.clone()).display());
     let mut options = IntakeOptions::new(&root);
@@ -55,24 +58,21 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     let opened = open(settings, &what).await?;
     tracing::info!(root = %root.display(), state = %opened.context.settings.state.display(), "watching");
     let mut controller = Controller::new(opened, true)?;
-    let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signal(shutdown.clone()));
     controller.run(Sources::Watch(options), shutdown, |_| false).await?;
     tracing::info!("stopped; runs in progress go on and are taken up at the next start");
     Ok(())
 }
 
-/// Cancels the token at the first SIGINT or SIGTERM.
-pub async fn stop_on_signal(shutdown: CancellationToken) {
+/// Cancels the token at the first SIGINT or SIGTERM, from this call on.
+pub fn stop_on_signal(shutdown: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        shutdown.cancel();
     }
-    shutdown.cancel();
 }

@@ -33,6 +33,7 @@ fn chat() -> Service {
         model: ModelReference::File("/models/a.gguf".to_owned()),
         flags: vec![flag("--port", "5000")],
         secrets: vec![KEY.to_owned(), "hf-of-the-hub".to_owned()],
+        api_key: Some(KEY.to_owned()),
         ..Service::default()
     }
 }

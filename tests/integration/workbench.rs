@@ -194,7 +194,8 @@ impl Workbench {
     /// Ctrl-C, and waits for its end.
     pub fn stop(&mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(self.controller.as_ref().expect("it runs"));
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        // Not SIGINT, which a shell in the background leaves ignored until the controller listens.
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.until("the controller stops", |bench| {
             let ended = bench.controller.as_mut()?.try_wait().unwrap();
             if ended.is_some() {
