@@ -134,13 +134,17 @@ pub fn current_task(row: &RunRow) -> Option<(TaskId, &Blueprint)> {
     Some((TaskId { run: row.id, attempt: row.attempt, step: *step, role: task.id.role }, blueprint))
 }
 
-async fn resolve_load(context: &Context, row: &RunRow, spec: &LoadTest) -> Result<Box<Blueprint>, Refusal> {
-    let place = Place {
+async fn place(context: &Context) -> Place<'_> {
+    Place {
         settings: &context.settings,
         store: Some(&context.store),
         docker: context.docker.get().await,
         instance: &context.instance,
-    };
+    }
+}
+
+async fn resolve_load(context: &Context, row: &RunRow, spec: &LoadTest) -> Result<Box<Blueprint>, Refusal> {
+    let place = place(context).await;
     let asked = Asked { run: row.id, request: &row.request, timeout_ms: row.timeout_ms };
     let around = look_around_load(&place, &asked, spec, Path::new(&row.request_path)).await;
     load_plan::resolve(spec, &around).map(Box::new)
@@ -155,12 +159,7 @@ async fn resolve(
         Ok(service) => service,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let place = Place {
-        settings: &context.settings,
-        store: Some(&context.store),
-        docker: context.docker.get().await,
-        instance: &context.instance,
-    };
+    let place = place(context).await;
     let asked = Asked { run: row.id, request: &row.request, timeout_ms: row.timeout_ms };
     let around = look_around(&place, &asked, spec, &service).await?;
     Ok(llama_bench_command::resolve(spec, &service, &around).map(Box::new))
