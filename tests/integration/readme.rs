@@ -20,7 +20,9 @@ fn the_steps_for_the_real_thing_end_with_the_winning_flag_in_the_compose_file() 
         .replace("cargo run --release --example tiny_model --", &format!("cp {model}"))
         .replace("image=benchlet-test/llama.cpp:local", &format!("image={image}"));
     let binary = Path::new(env!("CARGO_BIN_EXE_benchlet")).parent().unwrap();
-    let script = format!("set -euo pipefail\ntrap 'kill %1; wait' EXIT\n{steps}");
+    // A run outlives its controller, so what `init` has set going is ended before the controller is.
+    let tidy = "for name in $(benchlet get -o name); do benchlet cancel \"$name\" --wait 2>&1 || true; done";
+    let script = format!("set -euo pipefail\ntrap '{tidy}; kill %1; wait' EXIT\n{steps}");
     let ran = Command::new("bash")
         .args(["-c", &script])
         .env("PATH", format!("{}:{}", binary.display(), std::env::var("PATH").unwrap()))
@@ -34,6 +36,17 @@ fn the_steps_for_the_real_thing_end_with_the_winning_flag_in_the_compose_file() 
     let applied = compose.contains("--port 8080 -b 512") || compose.contains("--port 8080 -b 64");
     assert!(applied, "{compose}\n{said}");
     assert!(compose.contains("# the batch size was somebody's guess"), "{compose}");
+    crate::measuring::until("nothing of it runs any more", || {
+        command_lines_with(&folder).is_empty().then_some(())
+    });
+}
+
+/// The command lines of all processes that name this folder.
+fn command_lines_with(folder: &Path) -> Vec<String> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = pids.filter_map(|pid| std::fs::read(pid.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(folder.to_str().unwrap())).collect()
 }
 
 #[test]
