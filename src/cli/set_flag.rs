@@ -1,7 +1,7 @@
 //! `--set -b=4096`, `--set concurrency=1,5`: one of llama-bench's flags, or a field of a load test, on the
 //! command line.
 
-use crate::request::flags::{LONGEST_VALUE, Param, is_flag_name, reserved};
+use crate::request::flags::{Param, is_flag_name, reserved, unfit_value};
 
 /// Reads `-b=4096`, for a bare flag `--no-warmup`, for a load test `concurrency=1,5`. Whether the request
 /// has such a field is its own kind's to say.
@@ -24,11 +24,8 @@ pub fn parse(text: &str) -> Result<Param, String> {
     if let Some(reason) = reserved(flag) {
         return Err(format!("the flag {flag} is reserved: {reason}"));
     }
-    if value.chars().count() > LONGEST_VALUE {
-        return Err(format!("the value of {flag} is longer than {LONGEST_VALUE} characters"));
-    }
-    if value.contains(['\0', '\n', '\r']) {
-        return Err(format!("the value of {flag} has a line break or a NUL in it"));
+    if let Some(message) = unfit_value(flag, value) {
+        return Err(message);
     }
     Ok(Param { flag: flag.to_owned(), value: value.to_owned() })
 }

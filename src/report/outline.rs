@@ -54,6 +54,14 @@ pub const fn number(name: &'static str) -> Column {
     Column { name, number: true }
 }
 
+/// A table of the report's own figures, where there is a row to show.
+pub fn table(report: &Report, title: &str, columns: Vec<Column>, rows: Vec<Vec<String>>) -> Option<Block> {
+    if rows.is_empty() {
+        return None;
+    }
+    Some(Block::Table(Table { title: title.to_owned(), simulated: report.simulated, columns, rows }))
+}
+
 /// What is shown where nothing is known.
 pub const UNKNOWN: &str = "—";
 
@@ -123,14 +131,12 @@ fn conditions(report: &Report) -> Option<Block> {
             vec![condition.kind.to_owned(), condition.status.to_owned(), condition.reason.clone(), message]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "Conditions".to_owned(),
-            simulated: report.simulated,
-            columns: vec![words("Condition"), words("Status"), words("Reason"), words("Message")],
-            rows,
-        })
-    })
+    table(
+        report,
+        "Conditions",
+        vec![words("Condition"), words("Status"), words("Reason"), words("Message")],
+        rows,
+    )
 }
 
 /// The tool's last words, where the run did not succeed.
@@ -163,10 +169,10 @@ fn history(report: &Report, blocks: &mut Vec<Block>) {
             ]
         })
         .collect();
-    blocks.push(Block::Table(Table {
-        title: "The request's last runs, newest first".to_owned(),
-        simulated: report.simulated,
-        columns: vec![
+    blocks.extend(table(
+        report,
+        "The request's last runs, newest first",
+        vec![
             words("Run"),
             number("Generation"),
             words("Ended as"),
@@ -175,7 +181,7 @@ fn history(report: &Report, blocks: &mut Vec<Block>) {
             words("Of the case"),
         ],
         rows,
-    }));
+    ));
 }
 
 /// Of the runs with the same figure as the newest one that has any.

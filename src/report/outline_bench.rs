@@ -2,7 +2,7 @@
 //! rounds; the figures are `run::case`'s.
 
 use super::content::{BenchCase, Report};
-use super::outline::{Block, Table, interval, number, or_unknown, output_tail, words};
+use super::outline::{Block, Table, interval, number, or_unknown, output_tail, table, words};
 use super::plot::{Bar, Chart, Figure};
 use crate::run::case::SLOW_FIRST_RULE;
 use crate::run::load_words::short;
@@ -35,10 +35,10 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
             ]
         })
         .collect();
-    blocks.push(Block::Table(Table {
-        title: "Cases, in tokens a second".to_owned(),
-        simulated: report.simulated,
-        columns: vec![
+    blocks.extend(table(
+        report,
+        "Cases, in tokens a second",
+        vec![
             number("Case"),
             words("Test"),
             words("Varied"),
@@ -52,7 +52,7 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
             number("Repetitions"),
         ],
         rows,
-    }));
+    ));
     let mut tests: Vec<&str> = Vec::new();
     for case in cases {
         if !tests.contains(&case.test.as_str()) {

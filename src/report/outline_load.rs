@@ -3,7 +3,7 @@
 
 use super::content::{LoadCaseReport, Report};
 use super::load_plots::{against_load, distribution, left_out, over_time, short_names, unit_of, values};
-use super::outline::{Block, Table, UNKNOWN, interval, ms_of, number, or_unknown, output_tail, words};
+use super::outline::{Block, Table, UNKNOWN, interval, ms_of, number, or_unknown, output_tail, table, words};
 use super::outline_slowest;
 use super::plot::Figure;
 use crate::request::load_test::Metric;
@@ -221,27 +221,25 @@ fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
             ]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "Latencies".to_owned(),
-            simulated: report.simulated,
-            columns: vec![
-                words("Metric"),
-                number("n"),
-                number("Mean"),
-                number("Stddev"),
-                number("p50"),
-                number("p50 interval"),
-                number("p90"),
-                number("p95"),
-                number("p95 interval"),
-                number("p99"),
-                number("p99 interval"),
-                number("Max"),
-            ],
-            rows,
-        })
-    })
+    table(
+        report,
+        "Latencies",
+        vec![
+            words("Metric"),
+            number("n"),
+            number("Mean"),
+            number("Stddev"),
+            number("p50"),
+            number("p50 interval"),
+            number("p90"),
+            number("p95"),
+            number("p95 interval"),
+            number("p99"),
+            number("p99 interval"),
+            number("Max"),
+        ],
+        rows,
+    )
 }
 
 fn objectives(report: &Report, case: &LoadCase) -> Option<Block> {
@@ -257,14 +255,12 @@ fn objectives(report: &Report, case: &LoadCase) -> Option<Block> {
             vec![name.clone(), ms(result.at_most_ms), ms_of(result.value), met.to_owned()]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "Objectives, in milliseconds".to_owned(),
-            simulated: report.simulated,
-            columns: vec![words("Objective"), number("At most"), number("Measured"), words("Met")],
-            rows,
-        })
-    })
+    table(
+        report,
+        "Objectives, in milliseconds",
+        vec![words("Objective"), number("At most"), number("Measured"), words("Met")],
+        rows,
+    )
 }
 
 fn errors(report: &Report, case: &LoadCase) -> Option<Block> {
@@ -277,14 +273,7 @@ fn errors(report: &Report, case: &LoadCase) -> Option<Block> {
             vec![kind.as_str().to_owned(), count.to_string(), or_unknown(first)]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "Errors".to_owned(),
-            simulated: report.simulated,
-            columns: vec![words("Kind"), number("Requests"), words("The first one's words")],
-            rows,
-        })
-    })
+    table(report, "Errors", vec![words("Kind"), number("Requests"), words("The first one's words")], rows)
 }
 
 fn repeats(report: &Report, case: &LoadCase) -> Option<Block> {
@@ -302,20 +291,12 @@ fn repeats(report: &Report, case: &LoadCase) -> Option<Block> {
             ]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "Repeats".to_owned(),
-            simulated: report.simulated,
-            columns: vec![
-                number("Repeat"),
-                number("req/s"),
-                number("tok/s"),
-                number("TTFT p50"),
-                number("TPOT p50"),
-            ],
-            rows,
-        })
-    })
+    table(
+        report,
+        "Repeats",
+        vec![number("Repeat"), number("req/s"), number("tok/s"), number("TTFT p50"), number("TPOT p50")],
+        rows,
+    )
 }
 
 fn system(report: &Report, case: &LoadCase) -> Option<Block> {
@@ -335,19 +316,10 @@ fn system(report: &Report, case: &LoadCase) -> Option<Block> {
             ]
         })
         .collect();
-    (!rows.is_empty()).then(|| {
-        Block::Table(Table {
-            title: "The system meanwhile".to_owned(),
-            simulated: report.simulated,
-            columns: vec![
-                words("Metric"),
-                words("Unit"),
-                number("Mean"),
-                number("Min"),
-                number("Max"),
-                number("Samples"),
-            ],
-            rows,
-        })
-    })
+    table(
+        report,
+        "The system meanwhile",
+        vec![words("Metric"), words("Unit"), number("Mean"), number("Min"), number("Max"), number("Samples")],
+        rows,
+    )
 }

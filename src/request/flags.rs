@@ -9,7 +9,7 @@ use super::tree::{Node, Value};
 /// Most flags of one request.
 pub const MOST_FLAGS: usize = 50;
 /// Longest value of a flag, in characters.
-pub const LONGEST_VALUE: usize = 1024;
+const LONGEST_VALUE: usize = 1024;
 
 /// One flag with its value as the request writes it; an empty value is a bare flag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,13 +135,18 @@ fn decode_value(flag: &str, node: &Node, problems: &Problems) -> Option<String> 
             return None;
         }
     };
-    if value.chars().count() > LONGEST_VALUE {
-        problems.error(node, format!("the value of {flag} is longer than {LONGEST_VALUE} characters"));
-        return None;
-    }
-    if value.contains(['\0', '\n', '\r']) {
-        problems.error(node, format!("the value of {flag} has a line break or a NUL in it"));
+    if let Some(message) = unfit_value(flag, &value) {
+        problems.error(node, message);
         return None;
     }
     Some(value)
+}
+
+/// Why a program cannot be given this as a flag's value; `None` where it can.
+pub fn unfit_value(flag: &str, value: &str) -> Option<String> {
+    if value.chars().count() > LONGEST_VALUE {
+        return Some(format!("the value of {flag} is longer than {LONGEST_VALUE} characters"));
+    }
+    let broken = value.contains(['\0', '\n', '\r']);
+    broken.then(|| format!("the value of {flag} has a line break or a NUL in it"))
 }

@@ -5,7 +5,10 @@ use super::load_test::Engine;
 use super::load_test_size::{
     MOST_CONCURRENT, MOST_ENTRIES, MOST_REPEATS, MOST_REQUESTS, MOST_TOKENS, MOST_WARMUPS,
 };
-use super::schema::{Field, REPORT, Shape, field, required};
+use super::schema::{
+    BACKOFF_LIMIT, Field, GATE, ON_CHANGE, ON_DELETE, REPORT_FIELD, RERUN, STATE, SUSPEND, Shape, field,
+    required,
+};
 
 pub const LOAD_TEST: &[Field] = &[
     field("targets", Shape::List(&Shape::Map(TARGET)), "The engines to measure, one after the other."),
@@ -76,27 +79,15 @@ pub const LOAD_TEST: &[Field] = &[
         Shape::Duration,
         "Longest time for a managed engine to become healthy (10m).",
     ),
-    field("suspend", Shape::Boolean, "Start no new run; a running one is left alone."),
-    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled ends the run and keeps what it measured."),
-    field("rerun", Shape::Text, "Any new token runs the unchanged request once more."),
-    field(
-        "onChange",
-        Shape::OneOf(&["Queue", "Replace", "Ignore"]),
-        "What an edit does to a run in progress.",
-    ),
-    field(
-        "onDelete",
-        Shape::OneOf(&["Finish", "Cancel"]),
-        "What removing the file does to a run in progress.",
-    ),
+    SUSPEND,
+    STATE,
+    RERUN,
+    ON_CHANGE,
+    ON_DELETE,
     field("timeout", Shape::Duration, "Longest time to run, all cases together (1h)."),
-    field(
-        "backoffLimit",
-        Shape::Integer { least: 0, most: 10 },
-        "How often a failed run is tried again (0).",
-    ),
-    field("gate", Shape::Any, "A comparison with a baseline. Not in this version."),
-    field("report", Shape::Map(REPORT), "Reports to write when a run ends."),
+    BACKOFF_LIMIT,
+    GATE,
+    REPORT_FIELD,
     field("apply", Shape::Any, "Puts the result into the service. Not for load tests in this version."),
 ];
 

@@ -144,4 +144,10 @@ mod tests {
             assert_eq!(spoken_time(time(text).unwrap()), text);
         }
     }
+
+    #[test]
+    fn durations_are_spelled_as_in_a_request() {
+        let spelled: Vec<String> = [500, 90_000, 5_400_000, 3_601_000].into_iter().map(spoken_time).collect();
+        assert_eq!(spelled, ["500ms", "1m30s", "1h30m", "1h1s"]);
+    }
 }

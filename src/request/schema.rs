@@ -65,6 +65,33 @@ pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Apply"];
 /// Kinds that the format reserves for later versions.
 pub const KINDS_TO_COME: &[&str] = &["Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
 
+// What every kind that measures has.
+pub(super) const SUSPEND: Field =
+    field("suspend", Shape::Boolean, "Start no new run; a running one is left alone.");
+pub(super) const STATE: Field =
+    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled ends the run and keeps what it measured.");
+pub(super) const RERUN: Field =
+    field("rerun", Shape::Text, "Any new token runs the unchanged request once more.");
+pub(super) const ON_CHANGE: Field = field(
+    "onChange",
+    Shape::OneOf(&["Queue", "Replace", "Ignore"]),
+    "What an edit does to a run in progress.",
+);
+pub(super) const ON_DELETE: Field = field(
+    "onDelete",
+    Shape::OneOf(&["Finish", "Cancel"]),
+    "What removing the file does to a run in progress.",
+);
+pub(super) const BACKOFF_LIMIT: Field = field(
+    "backoffLimit",
+    Shape::Integer { least: 0, most: 10 },
+    "How often a failed run is tried again (0).",
+);
+pub(super) const GATE: Field =
+    field("gate", Shape::Any, "A comparison with a baseline. Not in this version.");
+pub(super) const REPORT_FIELD: Field =
+    field("report", Shape::Map(REPORT), "Reports to write when a run ends.");
+
 pub const DOCUMENT: &[Field] = &[
     required("apiVersion", Shape::OneOf(&[API_VERSION]), "Version of this format."),
     required("kind", Shape::OneOf(KINDS), "What the request asks for."),
@@ -109,27 +136,15 @@ pub const LLAMA_BENCH: &[Field] = &[
     field("executor", Shape::OneOf(&["auto", "docker", "process"]), "Where llama-bench runs."),
     field("imagePullPolicy", Shape::OneOf(&["IfNotPresent", "Always", "Never"]), "When the image is pulled."),
     field("apply", Shape::Map(INLINE_APPLY), "Put the result into the service when the run has ended."),
-    field("suspend", Shape::Boolean, "Start no new run; a running one is left alone."),
-    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled ends the run and keeps what it measured."),
-    field("rerun", Shape::Text, "Any new token runs the unchanged request once more."),
-    field(
-        "onChange",
-        Shape::OneOf(&["Queue", "Replace", "Ignore"]),
-        "What an edit does to a run in progress.",
-    ),
-    field(
-        "onDelete",
-        Shape::OneOf(&["Finish", "Cancel"]),
-        "What removing the file does to a run in progress.",
-    ),
+    SUSPEND,
+    STATE,
+    RERUN,
+    ON_CHANGE,
+    ON_DELETE,
     field("timeout", Shape::Duration, "Longest time to run, all launches together (10m)."),
-    field(
-        "backoffLimit",
-        Shape::Integer { least: 0, most: 10 },
-        "How often a failed run is tried again (0).",
-    ),
-    field("gate", Shape::Any, "A comparison with a baseline. Not in this version."),
-    field("report", Shape::Map(REPORT), "Reports to write when a run ends."),
+    BACKOFF_LIMIT,
+    GATE,
+    REPORT_FIELD,
 ];
 
 pub const REPORT: &[Field] = &[

@@ -2,7 +2,7 @@
 //! they are spelled. What a server makes of them is its own affair.
 
 use super::fields::Problems;
-use super::flags::{LONGEST_VALUE, MOST_FLAGS, Param, is_flag_name};
+use super::flags::{MOST_FLAGS, Param, is_flag_name, unfit_value};
 use super::tree::{Node, Value};
 
 const ANOTHER_MODEL: &str =
@@ -203,12 +203,8 @@ fn value(flag: &str, node: &Node, problems: &Problems) -> Option<String> {
         );
         return None;
     }
-    if text.chars().count() > LONGEST_VALUE {
-        problems.error(node, format!("the value of {flag} is longer than {LONGEST_VALUE} characters"));
-        return None;
-    }
-    if text.contains(['\0', '\n', '\r']) {
-        problems.error(node, format!("the value of {flag} has a line break or a NUL in it"));
+    if let Some(message) = unfit_value(flag, &text) {
+        problems.error(node, message);
         return None;
     }
     Some(text)

@@ -9,6 +9,7 @@ use super::outcome_start;
 use super::outcome_words::{self, Finding};
 use super::reason::Reason;
 use super::step::{Exit, ExitCause};
+use crate::request::quantities::spoken_time;
 
 /// Why a run failed: a fault of the request, the service or the machine that a retry does not cure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -257,7 +258,7 @@ fn timed_out(context: &OutcomeContext<'_>, rows: usize) -> Outcome {
     };
     failed(Finding::new(
         FailureReason::TimedOut,
-        format!("{} did not end within {}, {kept}", context.executable, duration(context.timeout_ms)),
+        format!("{} did not end within {}, {kept}", context.executable, spoken_time(context.timeout_ms)),
         "raise spec.timeout, or measure less: fewer values in the matrix, fewer repetitions (-r)",
     ))
 }
@@ -268,19 +269,6 @@ fn output_too_large(context: &OutcomeContext<'_>) -> Outcome {
         format!("{} wrote more output than is kept and was ended", context.executable),
         "leave out -v, or split the matrix into several requests",
     ))
-}
-
-/// `90s`, `10m`, `1h30m`: as a request spells a duration.
-fn duration(ms: u64) -> String {
-    if ms < 1_000 || !ms.is_multiple_of(1_000) {
-        return format!("{ms}ms");
-    }
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    [(hours, 'h'), (minutes, 'm'), (seconds, 's')]
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect()
 }
 
 #[cfg(test)]

@@ -411,9 +411,3 @@ fn any_other_exit_quotes_the_last_words() {
     let (_, message, _) = failure(classify_code(3, "load_backend: loaded CPU backend\n"));
     assert_eq!(message, "llama-bench ended with exit code 3, and wrote nothing to stderr");
 }
-
-#[test]
-fn durations_are_spelled_as_in_a_request() {
-    let spelled: Vec<String> = [500, 90_000, 5_400_000, 3_601_000].into_iter().map(duration).collect();
-    assert_eq!(spelled, ["500ms", "1m30s", "1h30m", "1h1s"]);
-}
