@@ -54,7 +54,8 @@ pub fn run(verb: &History, settings: &Settings, console: &mut Console) -> Result
         .phase
         .as_deref()
         .and_then(|word| Phase::ALL.into_iter().find(|phase| phase.as_str().eq_ignore_ascii_case(word)));
-    let filter = Filter { request, service: verb.service.clone(), phase, limit: verb.limit, offset: 0 };
+    let filter =
+        Filter { request, service: verb.service.clone(), phase, limit: verb.limit, ..Filter::default() };
     print(&store.run_summaries(&filter)?, verb, console)
 }
 

@@ -97,9 +97,8 @@ fn ended(store: &Store, text: &str) -> Result<RunRow, CliError> {
         Selected::Run(run) => return Ok(*run),
         Selected::Request(name) => name,
     };
-    let filter = Filter { request: Some(name.clone()), limit: 100, ..Filter::default() };
-    let mut runs = store.runs(&filter)?.into_iter();
-    runs.find(|run| run.state.phase().is_terminal()).ok_or_else(|| {
+    let filter = Filter { request: Some(name.clone()), ended: true, limit: 1, ..Filter::default() };
+    store.runs(&filter)?.pop().ok_or_else(|| {
         CliError::not_found(format!("no run of {name} has ended yet"))
             .hint(format!("`benchlet wait {name}` waits for one"))
     })

@@ -52,25 +52,11 @@ pub fn resolve(around: &ApplyContext, known: Option<Uuid>, source: &ApplySource)
 
 /// The newest completed run of a request that really measured.
 fn latest(around: &ApplyContext, request: &str) -> Result<RunRow, Refusal> {
-    let mut filter = Filter {
-        request: Some(request.to_owned()),
-        phase: Some(Phase::Completed),
-        limit: 50,
-        offset: 0,
-        service: None,
-    };
-    loop {
-        let page = around.store.runs(&filter).map_err(store_refusal)?;
-        let full = page.len() == filter.limit as usize;
-        if let Some(run) = page.into_iter().find(|run| !run.simulated) {
-            return Ok(run);
-        }
-        if !full {
-            break;
-        }
-        filter.offset += filter.limit;
+    let any = Filter { request: Some(request.to_owned()), limit: 1, ..Filter::default() };
+    let measured = Filter { phase: Some(Phase::Completed), simulated: Some(false), ..any.clone() };
+    if let Some(run) = around.store.runs(&measured).map_err(store_refusal)?.pop() {
+        return Ok(run);
     }
-    let any = Filter { phase: None, limit: 1, offset: 0, ..filter };
     let known = !around.store.runs(&any).map_err(store_refusal)?.is_empty();
     Err(if known {
         Refusal::new(Reason::RunNotCompleted, format!("no run of {request} has completed yet"))

@@ -84,10 +84,6 @@ pub fn resolve(spec: &LlamaBench, service: &Service, around: &Surroundings) -> R
         crate::plan::service::looks_secret(name) || service.secrets.iter().any(|secret| secret == value)
     };
     env.retain(|name, value| !secret(name, value) && !name.starts_with("LLAMA_ARG_"));
-    let labels = BTreeMap::from([
-        ("benchlet.instance".to_owned(), around.instance.clone()),
-        ("benchlet.request".to_owned(), around.request.clone()),
-    ]);
     let mut argv = vec!["-m".to_owned(), model.clone(), "-o".to_owned(), "jsonl".to_owned()];
     for param in &resolved.params {
         argv.push(param.flag.clone());
@@ -109,7 +105,7 @@ pub fn resolve(spec: &LlamaBench, service: &Service, around: &Surroundings) -> R
             env,
             container,
             deadline_ms: around.timeout_ms,
-            labels,
+            labels: labels(&around.instance, &around.request),
             inputs: BTreeMap::new(),
         },
         tool_candidates: tool_candidates(service, executor, around),
@@ -319,23 +315,18 @@ fn tool_candidates(service: &Service, executor: ExecutorKind, around: &Surroundi
     candidates.into_iter().map(|path| vec![path]).collect()
 }
 
+/// Whose a task is; the executor adds which it is.
+pub(super) fn labels(instance: &str, request: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("benchlet.instance".to_owned(), instance.to_owned()),
+        ("benchlet.request".to_owned(), request.to_owned()),
+    ])
+}
+
 /// The devices that the run must have for itself.
 fn claims(service: &Service, executor: ExecutorKind, container: Option<&ContainerSpec>) -> Vec<String> {
     let simulated = service.kind == ServiceKind::Simulated;
-    let gpus = container.map_or(&service.container.gpus, |container| &container.gpus);
-    let raw_devices =
-        service.container.devices.iter().any(|device| {
-            ["/dev/kfd", "/dev/dri", "/dev/nvidia"].iter().any(|gpu| device.host.starts_with(gpu))
-        });
-    let gpu_claims = match gpus {
-        None if raw_devices => vec!["gpu:all".to_owned()],
-        None => Vec::new(),
-        Some(request) => match &request.which {
-            GpuSelection::All => vec!["gpu:all".to_owned()],
-            GpuSelection::Count(count) => (0..*count).map(|index| format!("gpu:{index}")).collect(),
-            GpuSelection::Ids(ids) => ids.iter().map(|id| format!("gpu:{id}")).collect(),
-        },
-    };
+    let gpu_claims = container.unwrap_or(&service.container).gpu_claims();
     match executor {
         // It measures nothing, so it needs nothing for itself but its service.
         ExecutorKind::Process if simulated => Vec::new(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::engine_command::engine_command;
-use super::llama_bench_command::HostModel;
+use super::llama_bench_command::{HostModel, labels};
 use super::load_cases;
 use super::service::{Service, ServiceKind, looks_secret};
 use crate::request::llama_bench::ExecutorChoice;
@@ -18,7 +18,7 @@ use crate::run::measure_plan::{
 };
 use crate::run::plan::{Blueprint, EngineTask, ExecutorKind, LoadBlueprint, PLAN_VERSION};
 use crate::run::reason::{Reason, Refusal};
-use crate::run::step::{ContainerSpec, GpuSelection, Role, Serving, TaskId, TaskSpec};
+use crate::run::step::{ContainerSpec, Role, Serving, TaskId, TaskSpec};
 
 /// The copy of a file of prompts, in the run's spool folder, seen from a task's.
 pub const PROMPTS_COPY: &str = "../prompts.jsonl";
@@ -122,7 +122,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
     if spec.output.ignore_eos {
         made.warnings.extend(made.targets.iter().filter_map(deaf_to_ignore_eos));
     }
-    let labels = labels(around);
+    let labels = labels(&around.instance, &around.request);
     let measure = MeasurePlan {
         version: MEASURE_VERSION,
         targets: made.targets,
@@ -197,13 +197,6 @@ fn deaf_to_ignore_eos(target: &TargetPlan) -> Option<String> {
             target.name
         )),
     }
-}
-
-fn labels(around: &Surroundings) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("benchlet.instance".to_owned(), around.instance.clone()),
-        ("benchlet.request".to_owned(), around.request.clone()),
-    ])
 }
 
 /// What the targets ask for together.
@@ -324,7 +317,7 @@ impl Made {
 
     /// Its devices are the run's for as long as it measures.
     fn uses(&mut self, found: &FoundService) {
-        self.claims.extend(gpu_claims(&found.service.container));
+        self.claims.extend(found.service.container.gpu_claims());
         if self.model.is_none()
             && let super::service::ModelReference::File(path) = &found.service.model
         {
@@ -409,7 +402,7 @@ impl Made {
                 env,
                 container,
                 deadline_ms: around.timeout_ms.saturating_add(spec.engine_start_timeout_ms),
-                labels: labels(around),
+                labels: labels(&around.instance, &around.request),
                 inputs: BTreeMap::new(),
             },
             start_ms: spec.engine_start_timeout_ms,
@@ -500,16 +493,6 @@ fn running_url(service: &Service) -> Result<(String, Option<KeySource>), Refusal
     };
     let key = service.api_key.is_some().then(|| KeySource::Service(service.name.clone()));
     Ok((format!("http://localhost:{}", port.host), key))
-}
-
-/// GPUs of a container as claims.
-fn gpu_claims(container: &ContainerSpec) -> Vec<String> {
-    match container.gpus.as_ref().map(|gpus| &gpus.which) {
-        None => Vec::new(),
-        Some(GpuSelection::All) => vec!["gpu:all".to_owned()],
-        Some(GpuSelection::Count(count)) => (0..*count).map(|index| format!("gpu:{index}")).collect(),
-        Some(GpuSelection::Ids(ids)) => ids.iter().map(|id| format!("gpu:{id}")).collect(),
-    }
 }
 
 fn bare(url: &str) -> &str {

@@ -6,7 +6,7 @@ use crate::run::measure_plan::PLAN_FILE;
 use crate::run::measure_plan::{CaseLoad, Framing};
 use crate::run::plan::ImageFacts;
 use crate::run::plan::{Plan, Prepared, Step};
-use crate::run::step::GpuRequest;
+use crate::run::step::{DeviceMapping, GpuRequest, GpuSelection};
 
 const KEY: &str = "sk-secret-of-the-service";
 
@@ -461,6 +461,14 @@ fn the_run_claims_the_processor_and_every_gpu_of_its_services_once() {
     assert_eq!(blueprint.claims, ["cpu", "gpu:0", "gpu:1"]);
     let all = Service { container: gpus(GpuSelection::All), ..vllm() };
     assert_eq!(resolved("{ service: big }", "", &around(vec![running(all)])).claims, ["cpu", "gpu:all"]);
+    let kfd = DeviceMapping {
+        host: "/dev/kfd".to_owned(),
+        container: "/dev/kfd".to_owned(),
+        permissions: "rwm".to_owned(),
+    };
+    let amd = ContainerSpec { devices: vec![kfd], ..ContainerSpec::default() };
+    let amd = Service { container: amd, ..vllm() };
+    assert_eq!(resolved("{ service: big }", "", &around(vec![running(amd)])).claims, ["cpu", "gpu:all"]);
 }
 
 #[test]

@@ -25,14 +25,17 @@ struct Figure {
 /// # Errors
 /// Rows that cannot be read.
 pub fn of(store: &Store, run: &RunRow) -> Result<Vec<Past>, ReportError> {
-    let filter = Filter { request: Some(run.request.clone()), limit: RUNS, ..Filter::default() };
+    let filter = Filter {
+        request: Some(run.request.clone()),
+        kind: Some(run.spec.kind()),
+        simulated: Some(run.simulated),
+        ended: true,
+        up_to: Some(run.seq),
+        limit: RUNS,
+        ..Filter::default()
+    };
     let mut list = Vec::new();
     for row in store.runs(&filter)? {
-        let ended = row.state.phase().is_terminal();
-        if !ended || row.seq > run.seq || row.simulated != run.simulated || row.spec.kind() != run.spec.kind()
-        {
-            continue;
-        }
         let texts = store.cases(row.id)?;
         let figure = match &row.spec {
             Spec::LlamaBench(_) => best_bench(&gather::bench_cases(&texts)?),

@@ -126,6 +126,24 @@ pub struct ContainerSpec {
     pub serving: Option<Serving>,
 }
 
+/// Devices that are a GPU, whatever the container runtime knows of it.
+const RAW_GPUS: [&str; 3] = ["/dev/kfd", "/dev/dri", "/dev/nvidia"];
+
+impl ContainerSpec {
+    /// Its GPUs as claims, as `gpu:0` or `gpu:all`.
+    pub fn gpu_claims(&self) -> Vec<String> {
+        let raw =
+            || self.devices.iter().any(|device| RAW_GPUS.iter().any(|gpu| device.host.starts_with(gpu)));
+        match self.gpus.as_ref().map(|gpus| &gpus.which) {
+            None if raw() => vec!["gpu:all".to_owned()],
+            None => Vec::new(),
+            Some(GpuSelection::All) => vec!["gpu:all".to_owned()],
+            Some(GpuSelection::Count(count)) => (0..*count).map(|index| format!("gpu:{index}")).collect(),
+            Some(GpuSelection::Ids(ids)) => ids.iter().map(|id| format!("gpu:{id}")).collect(),
+        }
+    }
+}
+
 /// A container that serves on this machine. It runs as compose would run it: with a network and its own
 /// file system, because it is the user's own service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,6 +68,12 @@ pub struct Filter {
     pub request: Option<String>,
     pub service: Option<String>,
     pub phase: Option<Phase>,
+    pub kind: Option<&'static str>,
+    pub simulated: Option<bool>,
+    /// Runs that have ended, as whatever.
+    pub ended: bool,
+    /// No run that was made after the one with this number.
+    pub up_to: Option<u64>,
     pub limit: u32,
     pub offset: u32,
 }
@@ -78,20 +84,27 @@ impl Filter {
     pub(super) fn condition(&self, table: &str) -> (String, Vec<String>) {
         let phase = self.phase.map(|phase| phase.as_str().to_owned());
         let (mut clauses, mut values) = (Vec::new(), Vec::new());
+        let kind = self.kind.map(str::to_owned);
         for (column, value) in
-            [("request_name", &self.request), ("service", &self.service), ("phase", &phase)]
+            [("request_name", &self.request), ("service", &self.service), ("phase", &phase), ("kind", &kind)]
         {
             if let Some(value) = value {
                 values.push(value.clone());
                 clauses.push(format!("{table}{column} = ?{}", values.len()));
             }
         }
+        clauses.extend(self.simulated.map(|simulated| format!("{table}simulated = {}", u8::from(simulated))));
+        clauses.extend(self.ended.then(|| format!("{table}phase NOT IN {OPEN}")));
+        clauses.extend(self.up_to.map(|seq| format!("{table}seq <= {seq}")));
         let condition = if clauses.is_empty() { "1".to_owned() } else { clauses.join(" AND ") };
         let limit = if self.limit == 0 { 20 } else { self.limit };
         let sql = format!("{condition} ORDER BY {table}seq DESC LIMIT {limit} OFFSET {}", self.offset);
         (sql, values)
     }
 }
+
+/// Phases of runs that have not ended, word for word as in the condition of the index `runs_open`.
+const OPEN: &str = "('Pending', 'Preparing', 'Running', 'Collecting')";
 
 const COLUMNS: &str = "seq, id, request_uid, request_name, request_path, generation, service, spec_json, \
     spec_hash, timeout_ms, backoff_limit, attempt, faults, failures, state_json, blueprint_json, plan_json, \
@@ -104,10 +117,7 @@ impl super::Store {
     /// SQLite's own, or a row that cannot be decoded.
     pub fn open_runs(&self) -> Result<Vec<RunRow>, StoreError> {
         self.read(|connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM runs WHERE phase IN ('Pending', 'Preparing', 'Running', 'Collecting')
-                 ORDER BY seq"
-            );
+            let sql = format!("SELECT {COLUMNS} FROM runs WHERE phase IN {OPEN} ORDER BY seq");
             all(connection, &sql, [], run)
         })
     }
@@ -165,15 +175,15 @@ impl super::Store {
         })
     }
 
-    /// The newest run of a service that has parameters, whatever became of it.
+    /// The newest llama-bench run of a service whose parameters were resolved, whatever became of it.
     ///
     /// # Errors
     /// SQLite's own, or a row that cannot be decoded.
     pub fn last_planned_run(&self, service: &str) -> Result<Option<RunRow>, StoreError> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT {COLUMNS} FROM runs WHERE service = ?1 AND blueprint_json IS NOT NULL
-                 ORDER BY seq DESC LIMIT 1"
+                "SELECT {COLUMNS} FROM runs WHERE service = ?1 AND kind = 'LlamaBench'
+                 AND blueprint_json IS NOT NULL ORDER BY seq DESC LIMIT 1"
             );
             first(connection, &sql, [service], run)
         })

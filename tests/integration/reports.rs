@@ -81,6 +81,28 @@ fn a_load_test_is_reported_as_it_was_found_good() {
 }
 
 #[test]
+fn the_history_of_an_old_run_ends_with_it_however_many_came_after() {
+    let stored = Stored::new();
+    let runs: Vec<_> = (1..=31).map(|number| stored.bench(number)).collect();
+    let history = |at: usize| gather::report(&stored.store, runs[at]).unwrap().history;
+    let told = history(1).into_iter().map(|past| (past.id, past.current));
+    assert_eq!(told.collect::<Vec<_>>(), [(runs[0].to_string(), false), (runs[1].to_string(), true)]);
+    let newest = history(30);
+    assert_eq!((newest.len(), newest[29].current), (30, true));
+    assert_eq!(newest[0].id, runs[1].to_string(), "the oldest one is left out");
+}
+
+#[test]
+fn the_parameters_of_the_last_run_are_those_of_llama_bench_and_of_no_load_test() {
+    let stored = Stored::new();
+    let bench = stored.bench(1);
+    stored.load(2);
+    let last = |service: &str| stored.store.last_planned_run(service).unwrap().map(|run| run.id);
+    assert_eq!(last("qwen"), Some(bench));
+    assert_eq!(last("simulated"), None, "the load test's service has no parameters of llama-bench");
+}
+
+#[test]
 fn the_json_of_every_kind_and_ending_fits_the_schema() {
     let stored = Stored::new();
     for run in [stored.bench(1), stored.failed(2), stored.load(3)] {
