@@ -2,7 +2,6 @@
 //! writes what it saw there, and ends; the controller judges. Wires the generator to the look at the
 //! machine.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Places;
 use crate::collect::engine_metrics::engine_values;
 use crate::collect::prometheus::collector_values;
-use crate::collect::sampler::{Sampler, SamplerTargets};
+use crate::collect::sampler::Sampler;
 use crate::load::measure::{Reached, StopMeasuring, measure};
 use crate::load::{Look, Looked};
 use crate::run::measure_plan::Dialect;
@@ -80,12 +79,13 @@ fn look(targets: &[Reached]) -> Look {
             (started.and_then(|address| address.pid), container.or_else(|| target.plan.container.clone()))
         })
         .collect();
-    let mut samplers: HashMap<usize, Sampler> = HashMap::new();
+    let mut sampler = Sampler::new("/".into());
+    let mut target = None;
     Box::new(move |looked: &Looked<'_>| {
-        let sampler = samplers.entry(looked.target).or_insert_with(|| {
+        if target.replace(looked.target) != Some(looked.target) {
             let (pid, container) = watched.get(looked.target).cloned().unwrap_or_default();
-            Sampler::new(SamplerTargets { pid, container, root: "/".into() })
-        });
+            sampler.watch(pid, container);
+        }
         let mut sample = sampler.look(looked.unix_ms, looked.elapsed);
         if let (Some(text), Some(dialect)) = (looked.engine, dialects.get(looked.target)) {
             sample.values.extend(engine_values(text, dialect));

@@ -12,17 +12,6 @@ use super::host_load::HostLoad;
 use super::process_load::{ProcessLoad, Spent};
 use crate::run::series::Sample;
 
-/// What is watched beside the machine itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SamplerTargets {
-    /// The engine's process, watched with its descendants while its container is not known.
-    pub pid: Option<u32>,
-    /// The engine's container by its full id.
-    pub container: Option<String>,
-    /// `/`, or a tree like it in tests.
-    pub root: PathBuf,
-}
-
 /// Keeps the counters of the look before.
 #[derive(Debug)]
 pub struct Sampler {
@@ -35,16 +24,16 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Reads nothing yet.
-    pub fn new(targets: SamplerTargets) -> Self {
-        let SamplerTargets { pid, container, root } = targets;
-        Self {
-            host: HostLoad::new(&root),
-            container: container.map(|id| CgroupLoad::new(&root, id)),
-            process: pid.map(|pid| ProcessLoad::new(&root, pid)),
-            gpus: None,
-            root,
-        }
+    /// Of the machine alone. `root` is `/`, or a tree like it in tests. Reads nothing yet.
+    pub fn new(root: PathBuf) -> Self {
+        Self { host: HostLoad::new(&root), container: None, process: None, gpus: None, root }
+    }
+
+    /// From now on looks at this engine too, and at no other: at its container, by the full id, and while
+    /// that is not known at its process with all descendants. Its CPU share begins anew.
+    pub fn watch(&mut self, pid: Option<u32>, container: Option<String>) {
+        self.container = container.map(|id| CgroupLoad::new(&self.root, id));
+        self.process = pid.map(|pid| ProcessLoad::new(&self.root, pid));
     }
 
     /// One look, `elapsed` after the one before it by a monotonic clock. What cannot be read is left out;
@@ -118,7 +107,9 @@ mod tests {
     }
 
     fn sampler(root: &Path, pid: Option<u32>, container: Option<&str>) -> Sampler {
-        Sampler::new(SamplerTargets { pid, container: container.map(str::to_owned), root: root.to_owned() })
+        let mut sampler = Sampler::new(root.to_owned());
+        sampler.watch(pid, container.map(str::to_owned));
+        sampler
     }
 
     #[test]
@@ -152,6 +143,33 @@ mod tests {
         ];
         assert_eq!(sample.unix_ms, 2_005);
         assert_eq!(sample.values, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    }
+
+    #[test]
+    fn another_engine_counts_from_its_own_first_look_and_the_host_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let engine = |pid: u32, ticks: u64| {
+            let stat = format!("{pid} (engine) S 1 1 1 0 -1 0 1 2 3 4 {ticks} 0 0 0 20 0 1 0 500 1 2 3");
+            write(root, &format!("proc/{pid}/stat"), &stat);
+        };
+        let cpu = |sample: &Sample, whose: &str| sample.values.get(&format!("{whose}_cpu_percent")).copied();
+        write(root, "proc/stat", "cpu  0 0 0 0 0 0 0 0\n");
+        engine(10, 100);
+        engine(20, 100);
+        let mut sampler = sampler(root, Some(10), None);
+        sampler.look(0, Duration::ZERO);
+        sampler.watch(Some(20), None);
+        engine(10, 9_000);
+        write(root, "proc/stat", "cpu  50 0 0 50 0 0 0 0\n");
+        let first = sampler.look(1_000, SECOND);
+        assert_eq!((cpu(&first, "engine"), cpu(&first, "host")), (None, Some(50.0)));
+        sampler.watch(Some(10), None);
+        write(root, "proc/stat", "cpu  50 0 0 150 0 0 0 0\n");
+        let back = sampler.look(2_000, SECOND);
+        assert_eq!((cpu(&back, "engine"), cpu(&back, "host")), (None, Some(0.0)));
+        engine(10, 9_020);
+        assert_eq!(cpu(&sampler.look(3_000, SECOND), "engine"), Some(20.0), "and not what it did meanwhile");
     }
 
     #[test]

@@ -28,6 +28,21 @@ impl Address {
     /// # Errors
     /// What is no URL, and what is no HTTP.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let (server, url) = Self::of_url(text)?;
+        Ok(Self { prefix: url.path().trim_end_matches('/').to_owned(), ..server })
+    }
+
+    /// The server alone, and what to ask it for: the path as it is, with its query.
+    ///
+    /// # Errors
+    /// What is no URL, and what is no HTTP.
+    pub fn with_path(text: &str) -> Result<(Self, String), AddressError> {
+        let (server, url) = Self::of_url(text)?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok((server, format!("{}{query}", url.path())))
+    }
+
+    fn of_url(text: &str) -> Result<(Self, Url), AddressError> {
         let no_url = |reason: &str| AddressError::NoUrl { text: text.to_owned(), reason: reason.to_owned() };
         let url = Url::parse(text).map_err(|error| no_url(&error.to_string()))?;
         let tls = match url.scheme() {
@@ -39,12 +54,8 @@ impl Address {
         };
         let host = url.host_str().ok_or_else(|| no_url("it names no host"))?;
         let port = url.port_or_known_default().ok_or_else(|| no_url("it names no port"))?;
-        Ok(Self {
-            tls,
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            prefix: url.path().trim_end_matches('/').to_owned(),
-        })
+        let host = host.trim_matches(['[', ']']).to_owned();
+        Ok((Self { tls, host, port, prefix: String::new() }, url))
     }
 
     /// The `Host` header.
@@ -81,6 +92,18 @@ mod tests {
             let address = Address::parse(text).unwrap();
             assert_eq!((address.host.as_str(), address.port), (host, port));
             assert_eq!(address.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_page_keeps_its_query_and_its_last_slash() {
+        for (text, path) in [
+            ("http://h:9400/metrics", "/metrics"),
+            ("http://h:9400", "/"),
+            ("http://h:9400/probe/?target=a%20b&module=gpu", "/probe/?target=a%20b&module=gpu"),
+        ] {
+            let (address, found) = Address::with_path(text).unwrap();
+            assert_eq!((address.to_string().as_str(), found.as_str()), ("http://h:9400", path));
         }
     }
 

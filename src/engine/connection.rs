@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -103,6 +103,17 @@ impl Connector {
 }
 
 fn tls(address: &Address) -> Result<(TlsConnector, ServerName<'static>), ConnectError> {
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|error| ConnectError(format!("{} has no name for TLS: {error}", address.host)))?;
+    Ok((TlsConnector::from(client_config()?), name))
+}
+
+/// Whom this machine trusts, read once: it is a hundred files, and the metrics are asked for all the time.
+fn client_config() -> Result<Arc<ClientConfig>, ConnectError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for certificate in found.certs {
@@ -115,9 +126,7 @@ fn tls(address: &Address) -> Result<(TlsConnector, ServerName<'static>), Connect
         ));
     }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from(address.host.clone())
-        .map_err(|error| ConnectError(format!("{} has no name for TLS: {error}", address.host)))?;
-    Ok((TlsConnector::from(Arc::new(config)), name))
+    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
 }
 
 impl Connection {

@@ -107,7 +107,6 @@ pub fn run(case: Case) -> io::Result<Cost> {
     drop(ready);
     // Ends once every thread has let go of its end, be it ready or broken.
     while all_ready.recv().is_ok() {}
-    run.case.counters.reset();
     // A moment ahead, so that every thread is at its workers when the clock starts.
     let start = Instant::now() + Duration::from_millis(2);
     for (go, _) in &handles {
@@ -361,8 +360,8 @@ impl Run {
 fn mixed(salt: u64, case: u64, number: u64) -> u64 {
     let mut mixed =
         salt ^ case.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    for factor in [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB] {
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(factor);
+    for (shift, factor) in [(30, 0xBF58_476D_1CE4_E5B9), (27, 0x94D0_49BB_1331_11EB)] {
+        mixed = (mixed ^ mixed >> shift).wrapping_mul(factor);
     }
     mixed ^ mixed >> 31
 }

@@ -53,7 +53,7 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
     let Order { prepared, salt, mut record, keeps_text } = order;
     record.max_tokens = prepared.max_tokens;
     let mut deadline = pin!(tokio::time::sleep(shared.timeout));
-    for attempt in 0..2 {
+    loop {
         match shared.stop.unless_stopped(lane.connect(shared.timeout)).await {
             Some(Ok(opened)) => record.reconnected |= opened,
             Some(Err(error)) => {
@@ -69,10 +69,12 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
         }
         prepared.write(salt, &mut lane.out);
         record.sent_us = shared.clock.now_us();
-        let reused = !record.reconnected;
+        let sent_us = record.sent_us;
+        // So there is a second attempt, and never a third.
+        let may_be_stale = !record.reconnected;
         let mut answer = Answer::new(&shared.wire, prepared, record.clone(), keeps_text);
-        let ended = attempt_once(shared, lane, &mut answer, deadline.as_mut(), reused && attempt == 0).await;
-        let end_us = shared.clock.now_us() - record.sent_us.min(shared.clock.now_us());
+        let ended = attempt(shared, lane, &mut answer, deadline.as_mut(), sent_us, may_be_stale).await;
+        let end_us = shared.clock.now_us().saturating_sub(sent_us);
         let error = match ended {
             Ok(()) => None,
             Err(Ended::Stale) => {
@@ -100,20 +102,16 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
         }
         return answer.into_record(end_us, error);
     }
-    record.sent_us = shared.clock.now_us();
-    record.error =
-        Some(fault(ErrorKind::CutStream, "the server ended the connection twice before an answer"));
-    record
 }
 
-async fn attempt_once(
+async fn attempt(
     shared: &Shared,
     lane: &mut Lane,
     answer: &mut Answer<'_>,
     mut deadline: Pin<&mut Sleep>,
+    sent_us: u64,
     may_be_stale: bool,
 ) -> Result<(), Ended> {
-    let sent_us = shared.clock.now_us();
     let left = deadline.deadline().saturating_duration_since(tokio::time::Instant::now());
     let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
     let Lane { connection, out, buffer, .. } = lane;
@@ -179,7 +177,11 @@ fn interrupted(shared: &Shared, deadline: Pin<&mut Sleep>, context: &mut Context
 fn lost(error: &io::Error, may_be_stale: bool) -> Ended {
     let closed = matches!(
         error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            // How TLS calls an end without a farewell.
+            | io::ErrorKind::UnexpectedEof
     );
     if closed && may_be_stale {
         return Ended::Stale;

@@ -3,7 +3,7 @@
 //! in its record.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -119,12 +119,11 @@ impl UnderWay<'_> {
         let look = looks(self.reached);
         let sampling = Sampling::start(&self.folder.join(SERIES_FILE), watched, look)
             .map_err(|error| internal(&format!("the series cannot be kept: {error}")))?;
-        let counters = Arc::new(Counters::default());
         let cases = self.plan.cases.iter().enumerate();
         let mut outcome = Ok(());
         for (index, case) in cases {
             measured.store(case.target, Ordering::Relaxed);
-            outcome = self.case(index, case, &facts, &counters, &recorder);
+            outcome = self.case(index, case, &facts, &recorder);
             if outcome.is_err() || self.stop.is_stopped() {
                 break;
             }
@@ -159,7 +158,6 @@ impl UnderWay<'_> {
         index: usize,
         case: &CasePlan,
         facts: &[TargetFacts],
-        counters: &Arc<Counters>,
         recorder: &Recorder,
     ) -> Result<(), Refusal> {
         let Self { folder, plan, stop, .. } = *self;
@@ -185,6 +183,7 @@ impl UnderWay<'_> {
             model,
             cache,
         }));
+        let counters = Arc::new(Counters::default());
         let of_case = Case {
             index,
             plan: case.clone(),
@@ -197,10 +196,10 @@ impl UnderWay<'_> {
             samples: plan.samples,
             threads,
             recorder: recorder.clone(),
-            counters: Arc::clone(counters),
+            counters: Arc::clone(&counters),
             stop: stop.clone(),
         };
-        let shown = Shown { folder, plan, index, case, began: self.began, counters };
+        let shown = Shown { folder, plan, index, case, began: self.began, counters: &counters };
         let started_here = matches!(target.plan.endpoint, Endpoint::Started { .. });
         let gone = Cell::new(false);
         let cost = std::thread::scope(|scope| {
@@ -420,9 +419,4 @@ fn label(plan: &MeasurePlan, case: &CasePlan) -> String {
     }
     words.extend(case.model.clone());
     words.join(" ")
-}
-
-/// Where the plan of a task lies: for the command line that is given the folder.
-pub fn plan_path(folder: &Path) -> PathBuf {
-    folder.join(PLAN_FILE)
 }

@@ -83,12 +83,6 @@ impl Counters {
     pub fn refused_in_a_row(&self) -> u64 {
         self.refused_in_a_row.load(Ordering::Relaxed)
     }
-
-    pub fn reset(&self) {
-        self.done.store(0, Ordering::Relaxed);
-        self.failed.store(0, Ordering::Relaxed);
-        self.refused_in_a_row.store(0, Ordering::Relaxed);
-    }
 }
 
 /// Writes the file. It is only to look at, so a failure is none of the run's.

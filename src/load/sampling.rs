@@ -29,7 +29,7 @@ pub struct Looked<'a> {
     /// The engine's own metrics, where it has some.
     pub engine: Option<&'a str>,
     /// Each collector with its answer.
-    pub collectors: &'a [(CollectorPlan, Option<String>)],
+    pub collectors: &'a [(&'a CollectorPlan, Option<String>)],
 }
 
 /// Makes a sample of a look at the machine.
@@ -70,15 +70,18 @@ impl Sampling {
 
 fn sample(mut file: File, watched: &Watched, mut look: Look, stopped: &Receiver<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let pages: Vec<Option<(Wire, String)>> = watched.collectors.iter().map(|plan| page(&plan.url)).collect();
     let mut last = Instant::now();
     loop {
         let ended = matches!(stopped.recv_timeout(watched.every), Err(RecvTimeoutError::Disconnected));
         let target = watched.target.load(Ordering::Relaxed);
-        let engine = watched.wires.get(target).and_then(|wire| runtime.block_on(engine_metrics(wire)));
-        let collectors: Vec<(CollectorPlan, Option<String>)> = watched
+        let fetched = |wire: &Wire, path: &str| runtime.block_on(text(wire, path));
+        let engine = watched.wires.get(target).and_then(|wire| fetched(wire, wire.metrics_path()?));
+        let collectors: Vec<(&CollectorPlan, Option<String>)> = watched
             .collectors
             .iter()
-            .map(|plan| (plan.clone(), runtime.block_on(fetch(&plan.url))))
+            .zip(&pages)
+            .map(|(plan, page)| (plan, page.as_ref().and_then(|(wire, path)| fetched(wire, path))))
             .collect();
         let elapsed = last.elapsed();
         last = Instant::now();
@@ -98,25 +101,18 @@ fn sample(mut file: File, watched: &Watched, mut look: Look, stopped: &Receiver<
     }
 }
 
-async fn engine_metrics(wire: &Wire) -> Option<String> {
-    let path = wire.metrics_path()?;
+async fn text(wire: &Wire, path: &str) -> Option<String> {
     let (status, body) = wire.ask("GET", path, None, FETCH_LIMIT).await.ok()?;
     (status == 200).then(|| String::from_utf8_lossy(&body).into_owned())
 }
 
-/// A collector's URL, path and all.
-async fn fetch(url: &str) -> Option<String> {
-    let address = Address::parse(url).ok()?;
-    let path = address.prefix.clone();
-    let base = Address { prefix: String::new(), ..address };
-    let wire = Wire { dialect: Dialect::OpenAi, api: Api::Chat, address: base, key: None };
-    let path = if path.is_empty() { "/" } else { &path };
-    let (status, body) = wire.ask("GET", path, None, FETCH_LIMIT).await.ok()?;
-    (status == 200).then(|| String::from_utf8_lossy(&body).into_owned())
+/// A collector's URL as a server and what to ask it for.
+fn page(url: &str) -> Option<(Wire, String)> {
+    let (address, path) = Address::with_path(url).ok()?;
+    Some((Wire { dialect: Dialect::OpenAi, api: Api::Chat, address, key: None }, path))
 }
 
 /// Milliseconds of the wall clock, for joining series with cases.
 pub fn unix_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    jiff::Timestamp::now().as_millisecond()
 }

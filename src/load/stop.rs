@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -52,10 +51,7 @@ impl Stop {
                     context.waker().wake_by_ref();
                 }
             }
-            match work.as_mut().poll(context) {
-                Poll::Ready(done) => Poll::Ready(done),
-                Poll::Pending => Poll::Pending,
-            }
+            work.as_mut().poll(context)
         })
         .await
     }
