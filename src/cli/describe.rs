@@ -10,6 +10,7 @@ use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
 use super::{history, load_spec, load_table, logs, request_json, state_dir};
 use crate::load::Progress;
+use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
@@ -216,7 +217,7 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
         for (label, words) in load_spec::lines(spec) {
             fields.put(label, &words)?;
         }
-        return fields.put("timeout", &super::output::short_duration(request.control.timeout_ms));
+        return fields.put("timeout", &spoken_time(request.control.timeout_ms));
     }
     for (name, value) in spec {
         match value {
@@ -237,7 +238,7 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
             }
         }
     }
-    fields.put("timeout", &super::output::short_duration(request.control.timeout_ms))
+    fields.put("timeout", &spoken_time(request.control.timeout_ms))
 }
 
 fn run_body(

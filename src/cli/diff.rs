@@ -48,7 +48,7 @@ pub fn show(outcome: &Outcome, console: &mut Console) -> Result<(), CliError> {
     if outcome.diff.is_empty() {
         console.line(format!("the service {} has this configuration already", outcome.service))?;
     } else {
-        console.raw(super::output::clean_lines(&outcome.diff).as_bytes())?;
+        console.raw(crate::report::escape::visible(&outcome.diff).as_bytes())?;
     }
     for (flag, reason) in &outcome.skipped {
         console.line(format!("skipped {flag}: {reason}"))?;

@@ -1,10 +1,10 @@
 //! What a load test asks for, in the words of its request, for `describe`.
 
-use super::output::short_duration;
 use crate::plan::load_plan::service_words;
 use crate::request::load_test::{
     Amount, Content, Distribution, LoadShape, LoadTest, Prompts, Target, TargetPlace,
 };
+use crate::request::quantities::spoken_time;
 
 /// Label and value of each line.
 pub fn lines(spec: &LoadTest) -> Vec<(&'static str, String)> {
@@ -28,11 +28,8 @@ pub fn lines(spec: &LoadTest) -> Vec<(&'static str, String)> {
         let bounds = spec.slo.iter().map(|bound| format!("{} ≤ {} ms", bound.name(), bound.at_most_ms));
         lines.push(("slo", bounds.collect::<Vec<_>>().join(", ")));
     }
-    let pause = if spec.pause_ms > 0 {
-        format!(", {} between", short_duration(spec.pause_ms))
-    } else {
-        String::new()
-    };
+    let pause =
+        if spec.pause_ms > 0 { format!(", {} between", spoken_time(spec.pause_ms)) } else { String::new() };
     lines.push((
         "cases",
         format!("{}, {:?}, seed {}, cache {:?}{pause}", spec.cases(), spec.order, spec.seed, spec.cache),
@@ -94,10 +91,10 @@ fn load_words(spec: &LoadTest) -> String {
     };
     let amount = match &spec.load.amount {
         Amount::Requests(requests) => format!("{} requests", listed(requests)),
-        Amount::DurationMs(ms) => short_duration(*ms),
+        Amount::DurationMs(ms) => spoken_time(*ms),
     };
     let ramp = if spec.load.ramp_up_ms > 0 {
-        format!(", ramp-up {}", short_duration(spec.load.ramp_up_ms))
+        format!(", ramp-up {}", spoken_time(spec.load.ramp_up_ms))
     } else {
         String::new()
     };

@@ -17,8 +17,8 @@ const HEADERS: [&str; 11] = [
 const BY_CHUNK: &str = "*";
 
 /// Units and marks, for below the table.
-pub fn legend(cases: &[LoadCase]) -> &'static str {
-    if cases.iter().any(|case| case.metrics.itl.is_none() && case.metrics.icl.is_some()) {
+pub fn legend<'a>(cases: impl IntoIterator<Item = &'a LoadCase>) -> &'static str {
+    if cases.into_iter().any(|case| case.metrics.itl.is_none() && case.metrics.icl.is_some()) {
         "Latencies are in milliseconds. * between chunks: the server does not tell the tokens of each."
     } else {
         "Latencies are in milliseconds."

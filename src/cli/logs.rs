@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::error::CliError;
-use super::output::{Console, clean_lines};
+use super::output::Console;
 use super::{run_selection, state_dir};
 use crate::executor::{STDERR, STDOUT};
+use crate::report::escape::visible;
 use crate::run::plan::Step;
 use crate::run::step::TaskId;
 use crate::settings::Settings;
@@ -107,7 +108,7 @@ fn nothing(row: &RunRow, console: &mut Console) -> Result<(), CliError> {
     match &row.tail {
         Some(tail) if !tail.is_empty() => {
             console.note("the output is not kept any more; these were its last lines");
-            console.line(clean_lines(tail))
+            console.line(visible(tail))
         }
         Some(_) | None => {
             console.note(format!("the run {} is {} and has no output", row.id, row.state.phase().as_str()));
@@ -154,7 +155,7 @@ impl Printer<'_> {
                     }
                     self.printed = true;
                     if console.terminal {
-                        console.raw(clean_lines(&String::from_utf8_lossy(&bytes)).as_bytes())?;
+                        console.raw(visible(&String::from_utf8_lossy(&bytes)).as_bytes())?;
                     } else {
                         console.raw(&bytes)?;
                     }

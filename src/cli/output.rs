@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::report::escape;
 
 /// `-o` of verbs that list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,7 +135,7 @@ impl Console {
     /// The stream cannot be written.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)?;
-        self.line(ascii_controls(&text))
+        self.line(escape::json(&text))
     }
 
     /// One value a line, for streams of values.
@@ -143,7 +144,7 @@ impl Console {
     /// The stream cannot be written.
     pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string(value)?;
-        self.line(ascii_controls(&text))
+        self.line(escape::json(&text))
     }
 
     /// # Errors
@@ -151,7 +152,7 @@ impl Console {
     pub fn yaml(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_yaml::to_string(value)
             .map_err(|error| CliError::usage(format!("the answer cannot be written as YAML: {error}")))?;
-        self.raw(clean_lines(&text).as_bytes())
+        self.raw(escape::visible(&text).as_bytes())
     }
 
     /// # Errors
@@ -164,47 +165,9 @@ impl Console {
     }
 }
 
-/// JSON may hold these as they are; a terminal must not get them.
-fn ascii_controls(json: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c != '\n' && is_harmful(c);
-    if !json.contains(harmful) {
-        return Cow::Borrowed(json);
-    }
-    let escaped = json.chars().map(|c| match harmful(c) {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
-    });
-    Cow::Owned(escaped.collect())
-}
-
-/// Control characters, and those that turn the direction of text around.
-fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// One line of foreign text, fit for a terminal: what would steer it is written out.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| is_harmful(c) && c != '\t')
-}
-
-/// Several lines of foreign text; line ends stay.
-pub fn clean_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| is_harmful(c) && c != '\n' && c != '\t')
-}
-
-fn escaped(text: &str, harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if harmful(c) {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    Cow::Owned(clean)
+    escape::written_out(text, |c| escape::is_harmful(c) && c != '\t')
 }
 
 /// A cell of a table; its text is cleaned when it is made.
@@ -374,8 +337,8 @@ mod tests {
             clean("a\x1b[31mred\r\n\u{9b}31m\u{202e}x\t|"),
             "a\\u{1b}[31mred\\r\\n\\u{9b}31m\\u{202e}x\t|"
         );
-        assert_eq!(clean_lines("a\nb\x07"), "a\nb\\u{7}");
-        assert_eq!(ascii_controls("{\"a\":\"\u{9b}é\"}"), "{\"a\":\"\\u009bé\"}");
+        assert_eq!(escape::visible("a\nb\x07"), "a\nb\\u{7}");
+        assert_eq!(escape::json("{\"a\":\"\u{9b}é\"}"), "{\"a\":\"\\u009bé\"}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::CliError;
-use super::output::{Console, Structured, Style, Table, clean, short_duration};
+use super::output::{Console, Structured, Style, Table, clean};
 use super::{block_on, plan_load, state_dir};
 use crate::controller::surroundings::{Asked, Place, find_service, look_around};
 use crate::executor::DockerExecutor;
@@ -18,6 +18,7 @@ use crate::plan::docker_command;
 use crate::plan::llama_bench_command::{self, Surroundings};
 use crate::plan::service::{Service, ServiceKind};
 use crate::request::llama_bench::LlamaBench;
+use crate::request::quantities::spoken_time;
 use crate::request::valid::{self, Spec, ValidRequest};
 use crate::run::plan::{Blueprint, ExecutorKind};
 use crate::run::reason::Refusal;
@@ -215,7 +216,7 @@ impl Planned {
             "command": self.command,
             "params": params,
             "launches": self.blueprint.launches,
-            "timeout": short_duration(self.timeout_ms),
+            "timeout": spoken_time(self.timeout_ms),
             "claims": self.blueprint.claims,
             "stops": self.blueprint.stop,
             "caseCount": self.matrix.count(),
@@ -242,7 +243,7 @@ impl Planned {
             put("Claims:", &self.blueprint.claims.join(", "))?;
         }
         put("Launches:", &launches.to_string())?;
-        put("Timeout:", &short_duration(self.timeout_ms))?;
+        put("Timeout:", &spoken_time(self.timeout_ms))?;
         put("Command:", &self.command)?;
         let count = self.matrix.count();
         console.line(console.painted(&format!("Cases ({count} a launch):"), Style::Bold))?;

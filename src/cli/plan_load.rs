@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::CliError;
-use super::output::{Cell, Console, Structured, Style, Table, clean, short_duration};
+use super::output::{Cell, Console, Structured, Style, Table, clean};
 use super::{block_on, state_dir};
 use crate::controller::surroundings::{Asked, Place, look_around_load};
 use crate::executor::DockerExecutor;
 use crate::plan::docker_command::command_line;
 use crate::plan::load_plan;
 use crate::request::load_test::{LoadTest, TargetPlace};
+use crate::request::quantities::spoken_time;
 use crate::request::valid::ValidRequest;
 use crate::run::measure_plan::{CaseAmount, CaseLoad, CasePlan, Endpoint, MeasurePlan};
 use crate::run::plan::{Blueprint, LoadBlueprint};
@@ -81,7 +82,7 @@ fn load_words(load: CaseLoad) -> String {
 fn amount_words(amount: CaseAmount) -> String {
     match amount {
         CaseAmount::Requests(requests) => format!("{requests} requests"),
-        CaseAmount::DurationMs(ms) => short_duration(ms),
+        CaseAmount::DurationMs(ms) => spoken_time(ms),
     }
 }
 
@@ -136,7 +137,7 @@ fn as_json(request: &ValidRequest, blueprint: &Blueprint, load: &LoadBlueprint) 
         "simulated": blueprint.simulated,
         "targets": targets,
         "engines": load.engines.iter().map(|engine| command_line(&engine.task, None)).collect::<Vec<_>>(),
-        "timeout": short_duration(request.control.timeout_ms),
+        "timeout": spoken_time(request.control.timeout_ms),
         "claims": blueprint.claims,
         "stops": blueprint.stop,
         "caseCount": load.measure.cases.len(),
@@ -154,7 +155,7 @@ fn print(
     let mut put = |label: &str, value: &str| console.line(format!("{label:<10} {}", clean(value)));
     put("Request:", &request.name)?;
     put("Claims:", &blueprint.claims.join(", "))?;
-    put("Timeout:", &short_duration(request.control.timeout_ms))?;
+    put("Timeout:", &spoken_time(request.control.timeout_ms))?;
     for engine in &load.engines {
         put("Starts:", &command_line(&engine.task, None))?;
     }

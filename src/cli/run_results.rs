@@ -8,7 +8,7 @@ use super::load_table;
 use super::output::{Cell, Console, Format, Structured, Table};
 use crate::controller::context::Context;
 use crate::controller::live;
-use crate::report::status_document as document;
+use crate::report::{load_status, status_document as document};
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
 use crate::run::phase::{Phase, RunState};
@@ -29,6 +29,8 @@ enum Outcome {
         run: Box<RunRow>,
         figures: Option<Box<Figures>>,
         cases: Vec<Value>,
+        /// Of a load test that has cases.
+        load: Option<Vec<LoadCase>>,
     },
     Applied(Box<ApplyRow>),
     /// Nothing had to run.
@@ -38,8 +40,10 @@ enum Outcome {
 impl Ended {
     /// Whether every case of a load test is valid and met its objectives; of other kinds there is nothing to say.
     pub fn is_sound(&self) -> bool {
-        let cases = self.load_cases().unwrap_or_default();
-        cases.iter().all(|case| case.valid && case.slo.values().all(|result| result.met == Some(true)))
+        self.load_cases()
+            .unwrap_or_default()
+            .iter()
+            .all(|case| case.valid && case.slo.values().all(|result| result.met == Some(true)))
     }
 
     fn phase(&self) -> &'static str {
@@ -51,12 +55,10 @@ impl Ended {
     }
 
     /// The cases of a load test that has some.
-    fn load_cases(&self) -> Option<Vec<LoadCase>> {
+    fn load_cases(&self) -> Option<&[LoadCase]> {
         match &self.outcome {
-            Outcome::Ran { run, cases, .. } if matches!(run.spec, Spec::LoadTest(_)) && !cases.is_empty() => {
-                Some(load_table::cases(cases))
-            }
-            Outcome::Ran { .. } | Outcome::Applied(_) | Outcome::Unchanged => None,
+            Outcome::Ran { load, .. } => load.as_deref(),
+            Outcome::Applied(_) | Outcome::Unchanged => None,
         }
     }
 
@@ -82,9 +84,14 @@ pub fn ended(store: &Store, names: &[String], began: &[u64]) -> Result<Vec<Ended
             let run = store.runs(&filter)?.into_iter().next().filter(|run| run.seq > *began);
             let outcome = match run {
                 Some(run) => {
-                    let cases = store.cases(run.id)?;
-                    let cases = cases.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-                    Outcome::Ran { figures: store.figures(run.id)?.map(Box::new), cases, run: Box::new(run) }
+                    let texts = store.cases(run.id)?;
+                    let is_load = matches!(run.spec, Spec::LoadTest(_)) && !texts.is_empty();
+                    Outcome::Ran {
+                        figures: store.figures(run.id)?.map(Box::new),
+                        cases: texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(),
+                        load: is_load.then(|| load_status::cases(&texts)),
+                        run: Box::new(run),
+                    }
                 }
                 None => match store.applies_of(name, 1)?.into_iter().next() {
                     Some(apply) => Outcome::Applied(Box::new(apply)),
@@ -161,13 +168,12 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
         for one in &load {
             for case in one.load_cases().unwrap_or_default() {
                 let mut cells = vec![Cell::new(&one.name), Cell::new(one.phase())];
-                cells.extend(load_table::cells(&case));
+                cells.extend(load_table::cells(case));
                 table.row(cells);
             }
         }
         table.print(console)?;
-        let all: Vec<LoadCase> = load.iter().filter_map(|one| one.load_cases()).flatten().collect();
-        console.line(load_table::legend(&all))?;
+        console.line(load_table::legend(load.iter().filter_map(|one| one.load_cases()).flatten()))?;
     }
     for one in ended {
         explain(one, console)?;
@@ -235,7 +241,7 @@ fn explain(one: &Ended, console: &mut Console) -> Result<(), CliError> {
                 console.line(format!("\n{}: {what}", one.name))?;
             }
             if let Some(cases) = one.load_cases() {
-                load_table::remarks(&one.name, &cases, console)?;
+                load_table::remarks(&one.name, cases, console)?;
             }
             if let RunState::Ended(end) = &run.state
                 && end.phase != crate::run::phase::EndPhase::Completed
@@ -272,7 +278,7 @@ fn as_json(ended: &[Ended]) -> Value {
                 let phase = document::apply_phase(apply).as_str();
                 json!({ "name": one.name, "phase": phase, "applied": document::applied(apply) })
             }
-            Outcome::Ran { run, figures, cases } => {
+            Outcome::Ran { run, figures, cases, .. } => {
                 let (reason, message) = match &run.state {
                     RunState::Ended(end) => (Some(end.reason.as_str()), Some(end.message.clone())),
                     RunState::Pending

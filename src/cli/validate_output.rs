@@ -5,8 +5,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use super::error::CliError;
-use super::output::{Console, clean, clean_lines};
+use super::output::{Console, clean};
 use super::validate::{Checked, Report};
+use crate::report::escape::visible;
 use crate::request::diagnostic::{Diagnostic, Severity};
 
 /// The source line with a mark below the place, and a summary.
@@ -17,7 +18,7 @@ pub fn text(report: &Report, console: &mut Console) -> Result<(), CliError> {
         for problem in &file.problems {
             let shown = renderer.render(&groups(file, problem));
             // The renderer's own colours are the only control characters; without them there are none.
-            let shown = if console.colour { shown.into() } else { clean_lines(&shown) };
+            let shown = if console.colour { shown.into() } else { visible(&shown) };
             console.line(shown)?;
             console.line("")?;
         }

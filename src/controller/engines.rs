@@ -39,7 +39,6 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
     };
     let executor =
         context.executor(engine.executor).await.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
-    clear_earlier(context, &row).await?;
     let spool = context.spool(&id);
     private_dir::create(&spool).map_err(|error| internal(&error.to_string()))?;
     let name = target_of(&blueprint, &engine).map_or("the engine", |target| target.name.as_str()).to_owned();
@@ -74,25 +73,6 @@ pub async fn start(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome 
         handle.note(format!("waiting for {name}: {last}"));
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Takes away the engines of attempts that were lost, whichever step they were of: they hold the devices,
-/// and would share them with what is measured now.
-async fn clear_earlier(context: &Context, row: &RunRow) -> Result<(), Refusal> {
-    let steps = row.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
-    for attempt in 0..row.attempt {
-        for step in steps {
-            let Step::StartEngine { engine } = step else { continue };
-            let id = TaskId { run: row.id, attempt, ..engine.task.id.clone() };
-            if !context.spool(&id).exists() {
-                continue;
-            }
-            let executor = context.executor(engine.executor).await;
-            let executor = executor.map_err(|reason| Refusal::new(Reason::NoExecutor, reason))?;
-            take_away(context, executor.as_ref(), &id).await;
-        }
-    }
-    Ok(())
 }
 
 /// Takes the engine of the current step away and keeps what it said.
@@ -173,9 +153,12 @@ async fn launch(
     let mut task = engine.task.clone();
     task.id = id.clone();
     if let Some(service) = &engine.service {
-        // Tokens for model hubs, from the files as they are now: no plan holds them.
+        // Tokens for model hubs, from the files as they are now: no plan holds them. Not the server's own
+        // key: on the loopback address nobody needs one.
         let found = super::surroundings::find_service(&context.settings, service).await?;
-        task.env.extend(found.env.into_iter().filter(|(name, _)| looks_secret(name) && !is_own_key(name)));
+        let own = found.kind.key_variables();
+        let wanted = |name: &str| looks_secret(name) && !own.contains(&name);
+        task.env.extend(found.env.into_iter().filter(|(name, _)| wanted(name)));
     }
     match executor.start(&task, spool).await {
         Ok(()) => Ok(()),
@@ -185,11 +168,6 @@ async fn launch(
         }
         Err(error) => Err(Refusal::new(Reason::NoExecutor, error.to_string())),
     }
-}
-
-/// The key that the server itself would ask for; on the loopback address nobody needs one.
-fn is_own_key(name: &str) -> bool {
-    matches!(name, "LLAMA_API_KEY" | "LLAMA_ARG_API_KEY" | "VLLM_API_KEY")
 }
 
 /// The address of an engine that answers that it is ready; else what it says.

@@ -15,9 +15,9 @@ use crate::request::load_test::{CachePolicy, LoadTest};
 use crate::run::load_case::{Cost, LoadCase};
 use crate::run::load_figures::{CaseInput, Pass, case_figures};
 use crate::run::load_words;
-use crate::run::measure_plan::{MeasurePlan, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE};
+use crate::run::measure_plan::{CasePlan, MeasurePlan, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE};
 use crate::run::plan::{Blueprint, Step};
-use crate::run::read_records::{Records, read_records};
+use crate::run::read_records::{PassRecords, Records, read_records};
 use crate::run::reason::{Reason, Refusal};
 use crate::run::series::{self, Sample};
 use crate::run::step::{Exit, ExitCause};
@@ -65,22 +65,37 @@ pub fn end_of(exit: &Exit, spool: &Path, restarted: bool, timeout_ms: u64) -> Ta
 }
 
 /// One measuring step with what it left.
-struct Measured {
-    plan: MeasurePlan,
+struct Measured<'a> {
+    plan: &'a MeasurePlan,
     records: Records,
     series: Vec<Sample>,
 }
 
-/// The results of a run.
+impl Measured<'_> {
+    /// A case's places in the order of measuring, each with what it left, if it began.
+    fn passes(&self, number: u32) -> impl Iterator<Item = (&CasePlan, Option<&PassRecords>)> {
+        let cases = self.plan.cases.iter().enumerate().filter(move |(_, plan)| plan.case == number);
+        cases.map(|(index, plan)| (plan, self.records.passes.get(&index)))
+    }
+}
+
+/// When a pass was measured; up to now where it was cut.
+fn span(pass: &PassRecords) -> Option<RangeInclusive<i64>> {
+    let started = pass.started.as_ref()?;
+    Some(started.unix_ms..=pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms))
+}
+
+/// The results of a run, and why it failed all the same, where no case succeeded. Takes a while for a long
+/// run.
 ///
 /// # Errors
-/// Nothing that was measured.
+/// What cannot be written as JSON or compressed.
 pub fn results(
     context: &Context,
     row: &RunRow,
     spec: &LoadTest,
     blueprint: &Blueprint,
-) -> Result<Results, Refusal> {
+) -> Result<(Results, Option<Refusal>), Refusal> {
     let mut steps = Vec::new();
     let mut tail = None;
     for id in launch_tasks(row) {
@@ -99,7 +114,7 @@ pub fn results(
         let samples =
             series.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
         steps.push(Measured {
-            plan: plan.as_ref().clone(),
+            plan,
             records: read_records(&read(&spool.join(RECORDS_FILE))),
             series: samples.collect(),
         });
@@ -122,28 +137,26 @@ pub fn results(
     let texts = json.collect::<Result<_, _>>()?;
     let all: Vec<LoadCase> = cases.into_values().collect();
     let headline = load_words::headline(&all);
-    Ok(Results { cases: texts, load: data, headline, tail, ..Results::default() })
+    let results = Results { cases: texts, load: data, headline, tail, ..Results::default() };
+    Ok((results, nothing_succeeded(&all)))
 }
 
 /// The figures of a case; `None` where none of its passes began.
-fn case(number: u32, step: &Measured, spec: &LoadTest, blueprint: &Blueprint) -> Option<LoadCase> {
+fn case(number: u32, step: &Measured<'_>, spec: &LoadTest, blueprint: &Blueprint) -> Option<LoadCase> {
     let mut target = 0;
     let mut passes = Vec::new();
     let mut began = false;
-    for (index, plan) in step.plan.cases.iter().enumerate().filter(|(_, plan)| plan.case == number) {
+    for (plan, found) in step.passes(number) {
         target = plan.target;
-        let found = step.records.passes.get(&index);
         began |= found.is_some();
-        let (started, ended) =
-            (found.and_then(|pass| pass.started.as_ref()), found.and_then(|pass| pass.ended.as_ref()));
-        let span = started.map(|started| (started.unix_ms, ended.map_or(i64::MAX, |ended| ended.unix_ms)));
-        let series = span.map(|(from, to)| series::summarise(&step.series, from, to)).unwrap_or_default();
+        let span = found.and_then(span);
+        let series = span.map(|span| series::summarise(&step.series, *span.start(), *span.end()));
         passes.push(Pass {
             plan,
-            started,
-            ended,
+            started: found.and_then(|pass| pass.started.as_ref()),
+            ended: found.and_then(|pass| pass.ended.as_ref()),
             records: found.map(|pass| pass.records.as_slice()).unwrap_or_default(),
-            series,
+            series: series.unwrap_or_default(),
         });
     }
     if !began {
@@ -169,49 +182,26 @@ fn case(number: u32, step: &Measured, spec: &LoadTest, blueprint: &Blueprint) ->
 
 fn case_data(
     number: u32,
-    step: &Measured,
+    step: &Measured<'_>,
     made: &LoadCase,
     row: &RunRow,
     blueprint: &Blueprint,
 ) -> Result<CaseData, Refusal> {
-    let mut records = Vec::new();
-    // Between the repeats of a case lie those of others.
-    let mut spans = Vec::new();
+    let failed = |words: String| Refusal::new(Reason::InternalError, words);
+    let passes: Vec<&PassRecords> = step.passes(number).filter_map(|(_, pass)| pass).collect();
+    let mut lines = Vec::new();
     let mut count = 0u64;
-    for (index, _) in step.plan.cases.iter().enumerate().filter(|(_, plan)| plan.case == number) {
-        let Some(pass) = step.records.passes.get(&index) else { continue };
-        let from = pass.started.as_ref().map_or(i64::MAX, |started| started.unix_ms);
-        let to = pass.ended.as_ref().map_or(i64::MAX, |ended| ended.unix_ms);
-        spans.push(from..=to);
-        for record in &pass.records {
-            serde_json::to_writer(&mut records, record)
-                .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
-            records.push(b'\n');
-            count += 1;
-        }
+    for record in passes.iter().flat_map(|pass| &pass.records) {
+        serde_json::to_writer(&mut lines, record).map_err(|error| failed(error.to_string()))?;
+        lines.push(b'\n');
+        count += 1;
     }
-    let series = series_within(&step.series, &spans);
-    let target = step.plan.cases.iter().find(|plan| plan.case == number).map_or(0, |plan| plan.target);
-    let facts = step.records.targets.get(&target);
-    Ok(CaseData {
-        number,
-        records,
-        record_count: count,
-        series,
-        result: result_row(made, facts, row, blueprint),
-    })
-}
-
-/// The metrics in these spans of time, by name.
-fn series_within(samples: &[Sample], spans: &[RangeInclusive<i64>]) -> BTreeMap<String, Vec<(i64, f64)>> {
-    let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
-    let within = |sample: &&Sample| spans.iter().any(|span| span.contains(&sample.unix_ms));
-    for sample in samples.iter().filter(within) {
-        for (name, value) in &sample.values {
-            series.entry(name.clone()).or_default().push((sample.unix_ms, *value));
-        }
-    }
-    series
+    // Between the repeats of a case lie those of others.
+    let spans: Vec<RangeInclusive<i64>> = passes.into_iter().filter_map(span).collect();
+    let series = series::within(&step.series, &spans);
+    let target = step.passes(number).next().map_or(0, |(plan, _)| plan.target);
+    let result = result_row(made, step.records.targets.get(&target), row, blueprint);
+    CaseData::pack(number, &lines, count, &series, result).map_err(|error| failed(error.to_string()))
 }
 
 /// The row of `benchmark_results`, which model planning reads.
@@ -264,14 +254,12 @@ fn hardware(fingerprint: Option<&Value>) -> Value {
 }
 
 /// Why no case succeeded, where none did: a run without a single answer has measured nothing.
-pub fn nothing_succeeded(results: &Results) -> Option<Refusal> {
-    let cases: Vec<LoadCase> =
-        results.cases.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+fn nothing_succeeded(cases: &[LoadCase]) -> Option<Refusal> {
     if cases.iter().any(|case| case.requests.ok > 0) {
         return None;
     }
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    for case in &cases {
+    for case in cases {
         for (kind, count) in &case.requests.errors {
             *kinds.entry(kind.as_str().to_owned()).or_default() += count;
         }
@@ -289,17 +277,4 @@ pub fn nothing_succeeded(results: &Results) -> Option<Refusal> {
         "the records say why: `benchlet describe` shows the first errors"
     };
     Some(Refusal::new(Reason::NoSuccess, message).hint(hint))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_sampled_between_the_repeats_of_a_case_is_another_ones() {
-        let sample = |unix_ms: i64| Sample { unix_ms, values: [("cpu".to_owned(), unix_ms as f64)].into() };
-        let samples = [0, 1_000, 2_000, 3_000, 4_000].map(sample);
-        let found = series_within(&samples, &[0..=1_000, 4_000..=5_000]);
-        assert_eq!(found["cpu"], [(0, 0.0), (1_000, 1_000.0), (4_000, 4_000.0)]);
-    }
 }

@@ -17,6 +17,7 @@ use crate::report::status_document::{
 use crate::request::diagnostic::{Diagnostic, Located, Place, Severity};
 use crate::request::valid::{self, Spec};
 use crate::run::clock::human_ms;
+use crate::run::load_case::LoadCase;
 use crate::run::phase::{Phase, RunState};
 use crate::run::progress::{self, LaunchProgress};
 use crate::run::reason::Reason;
@@ -146,7 +147,7 @@ async fn invalid(
         None => "the document has problems".to_owned(),
     };
     let runs = newest(context, name)?;
-    let (metadata, mut status) = base(context, name, &runs)?;
+    let (metadata, mut status, _) = base(context, name, &runs)?;
     let mut drafts = status_document::conditions(runs.first().map(|measured| &measured.run), None);
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
@@ -164,13 +165,11 @@ async fn valid_document(
     decision: Option<Decision>,
 ) -> Result<StatusDocument, StoreError> {
     let runs = newest(context, name)?;
-    let (metadata, mut status) = base(context, name, &runs)?;
+    let (metadata, mut status, load) = base(context, name, &runs)?;
     let applies = context.store.applies_of(name, 1)?;
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
-    if let Some(run) = run.filter(|run| matches!(run.spec, Spec::LoadTest(_))) {
-        drafts.extend(load_status::conditions(&load_status::cases(&context.store.cases(run.id)?)));
-    }
+    drafts.extend(load_status::conditions(&load));
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = match (kind, run, applies.first()) {
         ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),
@@ -226,8 +225,13 @@ fn describe_phase(status: &mut Status, run: Option<&RunRow>, decision: Option<&D
     }
 }
 
-/// What is the same for valid and invalid documents: identity, the newest run, results, history.
-fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, Status), StoreError> {
+/// What is the same for valid and invalid documents: identity, the newest run, results, history. With it
+/// the newest run's cases, where it is a load test's.
+fn base(
+    context: &Context,
+    name: &str,
+    runs: &[Measured],
+) -> Result<(Metadata, Status, Vec<LoadCase>), StoreError> {
     let record = context.store.request(name)?.filter(|record| !record.deleted);
     let metadata = Metadata {
         name: Some(name.to_owned()),
@@ -236,6 +240,7 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
         spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
     };
     let mut status = Status { observed_generation: metadata.generation, ..Status::default() };
+    let mut load = Vec::new();
     if let Some(Measured { run, figures }) = runs.first() {
         status.command =
             run.plan.as_ref().map(|plan| plan.command.clone()).filter(|command| !command.is_empty());
@@ -252,7 +257,8 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
         match (&run.spec, figures, cases.is_empty()) {
             (_, _, true) => {}
             (Spec::LoadTest(_), _, false) => {
-                status.results = Some(load_status::results(&load_status::cases(&cases), run.simulated));
+                load = load_status::cases(&cases);
+                status.results = Some(load_status::results(&load, run.simulated));
             }
             (Spec::LlamaBench(_) | Spec::Apply(_), Some(figures), false) => {
                 status.results = Some(status_document::results(figures, &cases, run.simulated));
@@ -265,7 +271,7 @@ fn base(context: &Context, name: &str, runs: &[Measured]) -> Result<(Metadata, S
         .filter(|measured| measured.run.state.phase().is_terminal())
         .map(status_document::past)
         .collect();
-    Ok((metadata, status))
+    Ok((metadata, status, load))
 }
 
 fn newest(context: &Context, name: &str) -> Result<Vec<Measured>, StoreError> {
@@ -307,16 +313,17 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
         return live;
     };
     let spool = context.spool(task);
-    let stderr = measure::read(&spool.join(STDERR));
+    let eta_words = |ms: u64| human_ms(ms.max(1_000) / 1_000 * 1_000);
     if let Some(at) = Progress::read(&spool) {
         let done = at.thousandths();
         let left = (done > 0).then(|| at.elapsed_ms * (1_000 - done.min(1_000)) / done);
-        let eta = left.map(|ms| human_ms(ms.max(1_000) / 1_000 * 1_000));
+        let eta = left.map(eta_words);
         // In percent of all cases: requests differ too much between them.
         live.progress = Some(ProgressStatus { done: done / 10, total: 100, eta });
         live.activity = Some(at.words());
         return live;
     }
+    let stderr = measure::read(&spool.join(STDERR));
     let tail = measure::last_lines(&stderr, &measure::read(&spool.join(STDOUT)));
     live.tail = tail.lines().map(str::to_owned).collect();
     let current = LaunchProgress::of_stderr(&stderr);
@@ -326,9 +333,7 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
             .as_ref()
             .and_then(|at| at.parse::<jiff::Timestamp>().ok())
             .map(|at| context.now().unix_ms.saturating_sub(at.as_millisecond()).unsigned_abs());
-        let eta = elapsed
-            .and_then(|elapsed| found.eta_ms(elapsed))
-            .map(|ms| human_ms(ms.max(1_000) / 1_000 * 1_000));
+        let eta = elapsed.and_then(|elapsed| found.eta_ms(elapsed)).map(eta_words);
         live.progress = Some(ProgressStatus { done: found.done, total: found.total, eta });
     }
     live

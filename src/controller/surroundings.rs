@@ -26,14 +26,19 @@ use crate::store::{Store, StoreError};
 /// # Errors
 /// Which files were looked at, and what is wrong with them.
 pub async fn find_service(settings: &Settings, name: &str) -> Result<Service, Refusal> {
+    find_in(&mut None, settings, name).await
+}
+
+/// The same for one of several: `read` is what the files said before, once they were read.
+async fn find_in(read: &mut Option<Catalogue>, settings: &Settings, name: &str) -> Result<Service, Refusal> {
     if name == SIMULATED {
         return Ok(simulated_service());
     }
-    let catalogue = catalogue(settings).await;
-    match catalogue.get(name) {
-        Some(service) => Ok(service.clone()),
-        None => Err(unknown_service(settings, &catalogue, name)),
-    }
+    let catalogue = match read {
+        Some(catalogue) => catalogue,
+        unread @ None => unread.insert(catalogue(settings).await),
+    };
+    catalogue.get(name).cloned().ok_or_else(|| unknown_service(settings, catalogue, name))
 }
 
 /// The services as the files define them now.
@@ -144,12 +149,16 @@ pub async fn look_around_load(
         Err(reason) => Err(reason.clone()),
         Ok(link) => link.ping().await.map_err(|error| error.to_string()),
     };
+    let mut read = None;
     let mut services = BTreeMap::new();
     let mut keys = BTreeMap::new();
     for target in &spec.targets {
         match &target.place {
             TargetPlace::Running { service } | TargetPlace::Managed { service } => {
-                let found = match find_service(settings, service).await {
+                if services.contains_key(service) {
+                    continue;
+                }
+                let found = match find_in(&mut read, settings, service).await {
                     Ok(found) => {
                         let running = match (&place.docker, &docker) {
                             (Ok(link), Ok(())) => running_containers(link, &found).await,

@@ -31,6 +31,15 @@ impl ServiceKind {
             Self::Other => "unknown",
         }
     }
+
+    /// Variables by which the server takes the keys that it asks its clients for.
+    pub fn key_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::LlamaCpp => &["LLAMA_API_KEY", "LLAMA_ARG_API_KEY"],
+            Self::Vllm => &["VLLM_API_KEY"],
+            Self::Ollama | Self::Simulated | Self::Other => &[],
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,8 +6,17 @@ use std::borrow::Cow;
 /// Control characters and those that turn the direction of text around, written out; line ends and tabs
 /// stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns_text(c);
-    if !text.contains(harmful) {
+    written_out(text, |c| is_harmful(c) && c != '\n' && c != '\t')
+}
+
+/// Control characters, and those that turn the direction of text around.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with these characters as a programmer would write them.
+pub fn written_out(text: &str, harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&harmful) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -15,10 +24,6 @@ pub fn visible(text: &str) -> Cow<'_, str> {
         if harmful(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     Cow::Owned(out)
-}
-
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text of an element or of an attribute in double quotes.
@@ -82,13 +87,16 @@ pub fn markdown_block(text: &str) -> String {
 }
 
 /// JSON text as it is, but for characters that a terminal must not get and JSON would let through.
-pub fn json(text: &str) -> String {
-    let harmful = |c: char| c != '\n' && (c.is_control() || turns_text(c));
-    let mut out = String::with_capacity(text.len());
+pub fn json(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c != '\n' && is_harmful(c);
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if harmful(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// A cell of CSV by RFC 4180. What a spreadsheet would take for a formula gets an apostrophe before it;
@@ -162,7 +170,7 @@ mod tests {
     fn json_keeps_its_meaning_and_steers_no_terminal() {
         let text = serde_json::to_string_pretty(&["a\u{7f}\u{202e}b\u{1b}\n"]).unwrap();
         let shown = json(&text);
-        assert!(!shown.chars().any(|c| (c.is_control() && c != '\n') || turns_text(c)), "{shown}");
+        assert!(!shown.chars().any(|c| c != '\n' && is_harmful(c)), "{shown}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), ["a\u{7f}\u{202e}b\u{1b}\n"]);
     }
 

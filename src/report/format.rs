@@ -41,5 +41,5 @@ pub fn render(report: &Report, format: ReportFormat, rows: Rows) -> Result<Strin
 }
 
 fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    Ok(escape::json(&serde_json::to_string_pretty(value)?) + "\n")
+    Ok(escape::json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")
 }

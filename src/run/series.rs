@@ -6,6 +6,7 @@
 //! `<collector>.<metric>`. Percent are 0 to 100; the engine's CPU percent are of one core and may be more.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +30,21 @@ pub struct SeriesSummary {
 /// Every metric over the samples from one instant to another, both included. A metric without a sample
 /// there is left out, as are values that are no numbers. `last` is that of the latest instant.
 pub fn summarise(samples: &[Sample], from_unix_ms: i64, to_unix_ms: i64) -> BTreeMap<String, SeriesSummary> {
-    let mut series: BTreeMap<&str, Vec<(i64, f64)>> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| (from_unix_ms..=to_unix_ms).contains(&sample.unix_ms)) {
+    let series = within(samples, &[from_unix_ms..=to_unix_ms]);
+    series.into_iter().filter_map(|(name, points)| Some((name, summary(&points)?))).collect()
+}
+
+/// Every metric in these spans of time, by name: instants and values. Values that are no numbers are left
+/// out.
+pub fn within(samples: &[Sample], spans: &[RangeInclusive<i64>]) -> BTreeMap<String, Vec<(i64, f64)>> {
+    let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+    let within = |sample: &&Sample| spans.iter().any(|span| span.contains(&sample.unix_ms));
+    for sample in samples.iter().filter(within) {
         for (name, value) in sample.values.iter().filter(|(_, value)| value.is_finite()) {
-            series.entry(name).or_default().push((sample.unix_ms, *value));
+            series.entry(name.clone()).or_default().push((sample.unix_ms, *value));
         }
     }
-    series.into_iter().filter_map(|(name, points)| Some((name.to_owned(), summary(&points)?))).collect()
+    series
 }
 
 /// `None` for no points.
@@ -79,6 +88,14 @@ mod tests {
     fn the_last_value_is_the_latest_one_whatever_the_order_of_the_lines() {
         let samples = [sample(2_000, &[("a", 2.0)]), sample(1_000, &[("a", 1.0)])];
         assert_eq!(summarise(&samples, 0, 9_000)["a"].last, 2.0);
+    }
+
+    #[test]
+    fn what_was_sampled_between_the_repeats_of_a_case_is_another_ones() {
+        let sample = |unix_ms: i64| Sample { unix_ms, values: [("cpu".to_owned(), unix_ms as f64)].into() };
+        let samples = [0, 1_000, 2_000, 3_000, 4_000].map(sample);
+        let found = within(&samples, &[0..=1_000, 4_000..=5_000]);
+        assert_eq!(found["cpu"], [(0, 0.0), (1_000, 1_000.0), (4_000, 4_000.0)]);
     }
 
     #[test]

@@ -256,13 +256,9 @@ fn take_flags(service: &mut Service, flags: Vec<ServerFlag>) {
 
 /// The key by the variable that the server itself reads, where its command names none.
 fn take_environment_key(service: &mut Service) {
-    let names: &[&str] = match service.kind {
-        ServiceKind::LlamaCpp => &["LLAMA_API_KEY", "LLAMA_ARG_API_KEY"],
-        ServiceKind::Vllm => &["VLLM_API_KEY"],
-        ServiceKind::Ollama | ServiceKind::Simulated | ServiceKind::Other => &[],
-    };
     if service.api_key.is_none() {
-        service.api_key = names.iter().find_map(|name| first_key(service.env.get(*name)?));
+        service.api_key =
+            service.kind.key_variables().iter().find_map(|name| first_key(service.env.get(*name)?));
     }
 }
 

@@ -14,16 +14,37 @@ const VERSION: u32 = 1;
 /// Fast, and small enough.
 const LEVEL: i32 = 3;
 
-/// What one case leaves.
+/// What one case leaves, compressed before the store's one writer is held up by it.
 #[derive(Debug, Clone)]
 pub struct CaseData {
-    pub number: u32,
-    /// JSON Lines of the records.
-    pub records: Vec<u8>,
-    pub record_count: u64,
-    /// By name: milliseconds since the Unix epoch, and the value.
-    pub series: BTreeMap<String, Vec<(i64, f64)>>,
-    pub result: ResultRow,
+    number: u32,
+    records: Vec<u8>,
+    record_count: u64,
+    series: BTreeMap<String, Vec<u8>>,
+    result: ResultRow,
+}
+
+impl CaseData {
+    /// `records` are JSON Lines, `series` by name: milliseconds since the Unix epoch, and the value. Takes a
+    /// while for a long case.
+    ///
+    /// # Errors
+    /// They cannot be compressed.
+    pub fn pack(
+        number: u32,
+        records: &[u8],
+        record_count: u64,
+        series: &BTreeMap<String, Vec<(i64, f64)>>,
+        result: ResultRow,
+    ) -> Result<Self, StoreError> {
+        let points = series.iter().map(|(name, points)| {
+            let points =
+                serde_json::to_vec(points).map_err(|source| StoreError::Decode { what: "series", source })?;
+            Ok((name.clone(), packed(&points)?))
+        });
+        let series = points.collect::<Result<_, StoreError>>()?;
+        Ok(Self { number, records: packed(records)?, record_count, series, result })
+    }
 }
 
 /// A row of `benchmark_results` in its own terms: seconds, bytes, percent; null where unknown.
@@ -110,15 +131,13 @@ pub(super) fn set(
             .prepare_cached(
                 "INSERT INTO request_records (run_id, number, version, count, records) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![id, case.number, VERSION, case.record_count, packed(&case.records)?])?;
+            .execute(params![id, case.number, VERSION, case.record_count, case.records])?;
         for (name, points) in &case.series {
-            let points =
-                serde_json::to_vec(points).map_err(|source| StoreError::Decode { what: "series", source })?;
             connection
                 .prepare_cached(
                     "INSERT INTO series (run_id, number, name, version, points) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![id, case.number, name, VERSION, packed(&points)?])?;
+                .execute(params![id, case.number, name, VERSION, points])?;
         }
         insert(connection, &id, case, unix)?;
     }

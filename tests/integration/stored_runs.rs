@@ -208,13 +208,9 @@ impl Stored {
             let lines = records
                 .iter()
                 .flat_map(|record| serde_json::to_vec(record).unwrap().into_iter().chain(*b"\n"));
-            load.push(CaseData {
-                number: plan.case,
-                records: lines.collect(),
-                record_count: records.len() as u64,
-                series,
-                result: ResultRow::default(),
-            });
+            let lines: Vec<u8> = lines.collect();
+            let count = records.len() as u64;
+            load.push(CaseData::pack(plan.case, &lines, count, &series, ResultRow::default()).unwrap());
             cases.push(made);
         }
         let measure = MeasurePlan {
