@@ -13,7 +13,7 @@ use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
 use super::stop::Stop;
-use super::workload;
+use super::workload::{self, Calibration};
 use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
 use crate::engine::wire::Wire;
@@ -89,7 +89,9 @@ fn carry_out(
     let records = folder.join(RECORDS_FILE);
     let (recorder, writer) =
         Recorder::open(&records).map_err(|error| internal(&format!("{}: {error}", records.display())))?;
-    let under_way = UnderWay { folder, plan: &plan, reached: &reached, stop, runtime: &runtime, began };
+    let calibration = Calibration::default();
+    let under_way =
+        UnderWay { folder, plan: &plan, reached: &reached, stop, runtime: &runtime, began, calibration };
     let outcome = under_way.measure(recorder, looks);
     writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
     outcome
@@ -103,6 +105,7 @@ struct UnderWay<'a> {
     stop: &'a Stop,
     runtime: &'a tokio::runtime::Runtime,
     began: Instant,
+    calibration: Calibration,
 }
 
 impl UnderWay<'_> {
@@ -160,7 +163,7 @@ impl UnderWay<'_> {
         facts: &[TargetFacts],
         recorder: &Recorder,
     ) -> Result<(), Refusal> {
-        let Self { folder, plan, stop, .. } = *self;
+        let Self { folder, plan, stop, ref calibration, .. } = *self;
         let (Some(target), Some(told)) = (self.reached.get(case.target), facts.get(case.target)) else {
             return Err(internal("a case names a target that the plan does not have"));
         };
@@ -170,7 +173,8 @@ impl UnderWay<'_> {
                 tokio::time::sleep(Duration::from_millis(plan.pause_ms)).await;
             }
             let cache = prepare_cache(plan, target).await;
-            let made = workload::workload(folder, plan, case, &target.wire, model.as_deref()).await;
+            let made =
+                workload::workload(folder, plan, case, &target.wire, model.as_deref(), calibration).await;
             made.map(|workload| (cache, workload))
         }));
         let Some(prepared) = prepared else { return Ok(()) };
@@ -312,23 +316,24 @@ fn unreachable(target: &Reached, error: &AskError) -> Refusal {
     Refusal::new(Reason::EngineUnreachable, message).hint(hint)
 }
 
+/// To as many descriptors as there may be. Gives how many that is, or, where it is refused, how many there
+/// are; `None` for no limit.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current
+}
+
 /// Every connection is a descriptor: too few would look like a server that refuses.
 fn check_descriptors(plan: &MeasurePlan) -> Result<(), Refusal> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let of_case = |case: &CasePlan| {
         let connections = u64::from(case_run::connections(case.load));
         (connections + threads(plan, case) as u64 * THREAD_DESCRIPTORS + OWN_DESCRIPTORS, connections)
     };
     let (needed, connections) = plan.cases.iter().map(of_case).max().unwrap_or_default();
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) && limit.current == limit.maximum {
-        return Ok(());
-    }
     // As many as there may be: an open loop has no number of its own.
-    // Where that is refused, what there is decides.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let now = getrlimit(Resource::Nofile).current;
-    match now {
+    match raise_descriptor_limit() {
         Some(now) if now < needed => {
             let message = format!(
                 "{connections} connections need {needed} file descriptors, and this process may have {now}"

@@ -1,5 +1,7 @@
 //! The requests of a case, made before its clock starts: which prompts, in which dialect, salted or not.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::engine::piece::Malformed;
@@ -35,8 +37,9 @@ pub async fn workload(
     case: &CasePlan,
     wire: &Wire,
     model: Option<&str>,
+    calibration: &Calibration,
 ) -> Result<Workload, Refusal> {
-    let prompts = prompts(folder, plan, case, wire, model).await?;
+    let prompts = prompts(folder, plan, case, wire, model, calibration).await?;
     if prompts.is_empty() {
         return Err(Refusal::new(Reason::PromptsUnusable, "the request has no prompt to send"));
     }
@@ -70,6 +73,7 @@ async fn prompts(
     case: &CasePlan,
     wire: &Wire,
     model: Option<&str>,
+    calibration: &Calibration,
 ) -> Result<Vec<Prompt>, Refusal> {
     let plain =
         |text: &str| Prompt { content: Content::Text(text.to_owned()), max_tokens: None, temperature: None };
@@ -87,7 +91,8 @@ async fn prompts(
         }
         PromptPlan::Synthetic { distribution, shared_prefix_tokens } => {
             let mean = case.input_tokens.unwrap_or(1);
-            let lengths = lengths(wire, model, plan.cache == CachePolicy::Salt).await;
+            let salted = plan.cache == CachePolicy::Salt;
+            let lengths = calibration.of(case.target, wire, model, salted).await;
             let wanted = match case.amount {
                 CaseAmount::Requests(requests) => u64::from(requests) + u64::from(plan.warmup),
                 CaseAmount::DurationMs(_) => MOST_SYNTHETIC,
@@ -108,7 +113,25 @@ pub fn bad_lines(bad: &[prompt_lines::BadLine]) -> Refusal {
         .hint("a line is {\"prompt\": \"…\"} or {\"messages\": [{\"role\": \"user\", \"content\": \"…\"}]}")
 }
 
+/// What each target's models were asked about lengths: once, whatever number of cases there are.
+#[derive(Default)]
+pub struct Calibration(RefCell<BTreeMap<(usize, Option<String>), Lengths>>);
+
+impl Calibration {
+    async fn of(&self, target: usize, wire: &Wire, model: Option<&str>, salted: bool) -> Lengths {
+        let whose = (target, model.map(str::to_owned));
+        let known = self.0.borrow().get(&whose).copied();
+        if let Some(lengths) = known {
+            return lengths;
+        }
+        let lengths = lengths(wire, model, salted).await;
+        self.0.borrow_mut().insert(whose, lengths);
+        lengths
+    }
+}
+
 /// How many tokens words and prompts have, in the eyes of the server.
+#[derive(Clone, Copy)]
 struct Lengths {
     per_word: f64,
     /// Of each prompt beside its words: its salt, the chat template.

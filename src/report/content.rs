@@ -117,6 +117,17 @@ impl BenchCase {
         let varied = self.varied.iter().map(|(column, value)| format!(" {column}={value}"));
         std::iter::once(self.test.clone()).chain(varied).collect()
     }
+
+    /// Each test once, in the order of the cases.
+    pub fn tests(cases: &[Self]) -> Vec<&str> {
+        let mut tests: Vec<&str> = Vec::new();
+        for case in cases {
+            if !tests.contains(&case.test.as_str()) {
+                tests.push(&case.test);
+            }
+        }
+        tests
+    }
 }
 
 /// A load test's case with what the store keeps beside its figures.

@@ -118,7 +118,7 @@ fn run_facts(report: &Report) -> Vec<(String, String)> {
             (run.attempt > 1).then(|| format!("{}; earlier ones did not reach the end", run.attempt)),
         ),
     ];
-    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    known(facts)
 }
 
 fn conditions(report: &Report) -> Option<Block> {
@@ -214,6 +214,16 @@ fn history_figure(report: &Report, past: &[Past]) -> Option<Block> {
         simulated: report.simulated,
         chart: Chart::Lines(plot),
     }]))
+}
+
+/// A rate that may be unknown.
+pub fn rate_of(value: Option<f64>) -> String {
+    or_unknown(value.map(short))
+}
+
+/// Those of the facts that are known.
+pub fn known<const N: usize>(facts: [(&str, Option<String>); N]) -> Vec<(String, String)> {
+    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Milliseconds of what may be unknown.

@@ -2,7 +2,7 @@
 //! rounds; the figures are `run::case`'s.
 
 use super::content::{BenchCase, Report};
-use super::outline::{Block, Table, interval, number, or_unknown, output_tail, table, words};
+use super::outline::{Block, Table, interval, number, or_unknown, output_tail, rate_of, table, words};
 use super::plot::{Bar, Chart, Figure};
 use crate::run::case::SLOW_FIRST_RULE;
 use crate::run::load_words::short;
@@ -13,7 +13,6 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
         blocks.push(Block::Text("Nothing was measured.".to_owned()));
         return blocks.extend(output_tail(report));
     }
-    let rate = |value: Option<f64>| or_unknown(value.map(short));
     let rows = cases
         .iter()
         .map(|case| {
@@ -24,12 +23,12 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
                 case.case.to_string(),
                 case.test.clone(),
                 or_unknown(Some(varied.join(" "))),
-                rate(case.avg_ts),
-                rate(case.stddev_ts),
-                rate(case.median_ts),
+                rate_of(case.avg_ts),
+                rate_of(case.stddev_ts),
+                rate_of(case.median_ts),
                 interval(summary.and_then(|summary| summary.intervals.p50), short),
-                rate(summary.map(|summary| summary.min)),
-                rate(summary.map(|summary| summary.max)),
+                rate_of(summary.map(|summary| summary.min)),
+                rate_of(summary.map(|summary| summary.max)),
                 case.samples_ts.len().to_string(),
                 case.samples_ts.iter().map(Vec::len).sum::<usize>().to_string(),
             ]
@@ -53,18 +52,12 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
         ],
         rows,
     ));
-    let mut tests: Vec<&str> = Vec::new();
-    for case in cases {
-        if !tests.contains(&case.test.as_str()) {
-            tests.push(&case.test);
-        }
-    }
-    let figures = tests.into_iter().map(|test| {
+    let figures = BenchCase::tests(cases).into_iter().map(|test| {
         let bars = cases.iter().filter(|case| case.test == test).map(|case| Bar {
             label: case.label(),
             parts: vec![case.avg_ts],
             dots: case.samples_ts.concat(),
-            value: rate(case.avg_ts),
+            value: rate_of(case.avg_ts),
         });
         let chart =
             Chart::Bars { bars: bars.collect(), parts: Vec::new(), axis: "tokens a second".to_owned() };

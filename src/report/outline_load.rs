@@ -3,7 +3,9 @@
 
 use super::content::{LoadCaseReport, Report};
 use super::load_plots::{against_load, distribution, left_out, over_time, short_names, unit_of, values};
-use super::outline::{Block, Table, UNKNOWN, interval, ms_of, number, or_unknown, output_tail, table, words};
+use super::outline::{
+    Block, Table, UNKNOWN, interval, known, ms_of, number, or_unknown, output_tail, rate_of, table, words,
+};
 use super::outline_slowest;
 use super::plot::Figure;
 use crate::request::load_test::Metric;
@@ -38,7 +40,6 @@ pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
 }
 
 fn overview(report: &Report, cases: &[LoadCaseReport]) -> Table {
-    let rate = |rate: Option<f64>| or_unknown(rate.map(short));
     let rows = cases
         .iter()
         .map(|case| {
@@ -50,8 +51,8 @@ fn overview(report: &Report, cases: &[LoadCaseReport]) -> Table {
                 case.label.clone(),
                 figures.requests.ok.to_string(),
                 figures.requests.failed.to_string(),
-                rate(figures.throughput.requests_per_s),
-                rate(figures.throughput.output_tokens_per_s),
+                rate_of(figures.throughput.requests_per_s),
+                rate_of(figures.throughput.output_tokens_per_s),
                 ms_of(metrics.ttft.as_ref().map(|summary| summary.p50)),
                 ms_of(metrics.ttft.as_ref().map(|summary| summary.p95)),
                 ms_of(itl.map(|summary| summary.p50)),
@@ -125,7 +126,6 @@ fn sample_words(sample: &crate::run::load_case::SampleAnswer) -> String {
 
 fn facts(case: &LoadCase) -> Vec<(String, String)> {
     let count = |count: Option<u64>| or_unknown(count.map(|count| count.to_string()));
-    let rate = |rate: Option<f64>| or_unknown(rate.map(short));
     let requests = &case.requests;
     let tokens = &case.tokens;
     let through = &case.throughput;
@@ -141,9 +141,9 @@ fn facts(case: &LoadCase) -> Vec<(String, String)> {
             "Throughput",
             Some(format!(
                 "{} req/s, {} output tok/s, {} input tok/s",
-                rate(through.requests_per_s),
-                rate(through.output_tokens_per_s),
-                rate(through.input_tokens_per_s)
+                rate_of(through.requests_per_s),
+                rate_of(through.output_tokens_per_s),
+                rate_of(through.input_tokens_per_s)
             )),
         ),
         (
@@ -153,7 +153,7 @@ fn facts(case: &LoadCase) -> Vec<(String, String)> {
                     "{:.1} s at full load: {} req/s, {} output tok/s",
                     plateau.seconds,
                     short(plateau.requests_per_s),
-                    rate(plateau.output_tokens_per_s)
+                    rate_of(plateau.output_tokens_per_s)
                 )
             }),
         ),
@@ -198,7 +198,7 @@ fn facts(case: &LoadCase) -> Vec<(String, String)> {
         ),
         ("Percentiles", Some(case.percentiles.clone())),
     ];
-    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    known(facts)
 }
 
 fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
@@ -277,15 +277,14 @@ fn errors(report: &Report, case: &LoadCase) -> Option<Block> {
 }
 
 fn repeats(report: &Report, case: &LoadCase) -> Option<Block> {
-    let rate = |rate: Option<f64>| or_unknown(rate.map(short));
     let rows: Vec<Vec<String>> = case
         .repeats
         .iter()
         .map(|repeat| {
             vec![
                 repeat.repeat.to_string(),
-                rate(repeat.requests_per_s),
-                rate(repeat.output_tokens_per_s),
+                rate_of(repeat.requests_per_s),
+                rate_of(repeat.output_tokens_per_s),
                 ms_of(repeat.ttft_p50),
                 ms_of(repeat.tpot_p50),
             ]

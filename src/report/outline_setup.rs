@@ -2,7 +2,7 @@
 //! the fingerprint is `run::fingerprint`'s.
 
 use super::content::Report;
-use super::outline::{Block, UNKNOWN, or_unknown};
+use super::outline::{Block, UNKNOWN, known, or_unknown};
 use crate::run::fingerprint::Fingerprint;
 use crate::run::load_words::short;
 
@@ -97,9 +97,7 @@ pub fn configuration(report: &Report, blocks: &mut Vec<Block>) {
         ("Parameters", Some(params.join(" ")).filter(|params| !params.is_empty())),
         ("Spec hash", Some(report.request.spec_hash.clone())),
     ];
-    blocks.push(Block::Facts(
-        facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
-    ));
+    blocks.push(Block::Facts(known(facts)));
     if let Some(command) = &made.command {
         blocks.push(Block::Verbatim(command.clone()));
     }

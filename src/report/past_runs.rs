@@ -6,6 +6,7 @@ use super::gather::{self, ReportError};
 use super::load_status;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
+use crate::run::load_words;
 use crate::store::Store;
 use crate::store::runs::{Filter, RunRow};
 
@@ -77,10 +78,7 @@ fn best_bench(cases: &[BenchCase]) -> Option<Figure> {
 
 /// The best case of each test in words: `pp512 1240.5 t/s, tg128 85.25 t/s`.
 pub fn bench_headline(cases: &[BenchCase]) -> Option<String> {
-    let mut tests: Vec<&str> = cases.iter().map(|case| case.test.as_str()).collect();
-    tests.dedup();
-    tests.sort_by_key(|test| cases.iter().position(|case| case.test == *test));
-    tests.dedup();
+    let tests = BenchCase::tests(cases);
     let words: Vec<String> = tests
         .into_iter()
         .filter_map(|test| {
@@ -88,7 +86,7 @@ pub fn bench_headline(cases: &[BenchCase]) -> Option<String> {
             let best = of
                 .iter()
                 .max_by(|a, b| a.avg_ts.unwrap_or_default().total_cmp(&b.avg_ts.unwrap_or_default()))?;
-            let rate = crate::run::load_words::short(best.avg_ts?);
+            let rate = load_words::short(best.avg_ts?);
             let with = best.label().strip_prefix(test).map(str::trim).unwrap_or_default().to_owned();
             Some(match of.len() {
                 1 => format!("{test} {rate} t/s"),
@@ -99,21 +97,7 @@ pub fn bench_headline(cases: &[BenchCase]) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// The case with the most tokens, or else requests, a second, as the headline has it.
 fn best_load(cases: &[LoadCase]) -> Option<Figure> {
-    let rate = |case: &LoadCase| {
-        let tokens = case.throughput.output_tokens_per_s.map(|rate| ("tok/s", rate));
-        tokens.or_else(|| case.throughput.requests_per_s.map(|rate| ("req/s", rate)))
-    };
-    cases
-        .iter()
-        .filter(|case| case.requests.ok > 0)
-        .filter_map(|case| Some((case, rate(case)?)))
-        .max_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b))
-        .map(|(case, (metric, value))| Figure {
-            metric: metric.to_owned(),
-            value,
-            stddev: None,
-            case: case.label(),
-        })
+    let (case, unit, value) = load_words::best(cases)?;
+    Some(Figure { metric: unit.to_owned(), value, stddev: None, case: case.label() })
 }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Place, did_you_mean};
+use super::quantities;
 use super::schema::Field;
 use super::tree::{Entry, Node};
 
@@ -109,15 +110,7 @@ impl<'t> Fields<'t> {
     }
 
     pub fn integer(&self, name: &'static str, least: u32, most: u32) -> Option<u32> {
-        let node = self.get(name)?;
-        let text = self.scalar(name, node)?;
-        match text.parse::<u32>() {
-            Ok(value) if (least..=most).contains(&value) => Some(value),
-            Ok(_) | Err(_) => {
-                self.wrong(node, name, text, &format!("a whole number from {least} to {most}"));
-                None
-            }
-        }
+        self.parsed(name, |text| quantities::whole(text, least, most))
     }
 
     /// A duration in milliseconds, written as `90s`, `10m`, `1h30m`, `500ms`; above zero.

@@ -33,7 +33,7 @@ use super::repetition::repetition;
 use super::request_record::{CaseEnded, CaseStarted, Record, TargetFacts};
 use super::series::SeriesSummary;
 use super::{load_goodput, load_latency, load_throughput, load_totals, load_validity};
-use crate::request::load_test::{CachePolicy, Objective, Output, ValidityLimits};
+use crate::request::load_test::{CachePolicy, Metric, Objective, Output, ValidityLimits};
 use crate::stats::quantile;
 
 /// Everything that a case's figures rest on.
@@ -184,13 +184,11 @@ fn repeats(passes: &[Pass<'_>]) -> Vec<RepeatFigures> {
     passes
         .iter()
         .map(|pass| {
-            let only = std::slice::from_ref(pass);
-            let metrics = load_latency::metrics(only);
-            let throughput = load_throughput::throughput(only);
+            let throughput = load_throughput::throughput(std::slice::from_ref(pass));
             RepeatFigures {
                 repeat: pass.plan.repeat,
-                ttft_p50: metrics.ttft.map(|summary| summary.p50),
-                tpot_p50: metrics.tpot.map(|summary| summary.p50),
+                ttft_p50: load_latency::median(Metric::Ttft, pass),
+                tpot_p50: load_latency::median(Metric::Tpot, pass),
                 output_tokens_per_s: throughput.output_tokens_per_s,
                 requests_per_s: throughput.requests_per_s,
             }

@@ -58,7 +58,8 @@ fn is_good(slo: &[Objective], record: &Record) -> Option<bool> {
         let mut values = Vec::new();
         match append(objective.metric, record, &mut values) {
             Known::Yes => {
-                let own = Summary::of(values).map(|summary| statistic(&summary, objective.statistic));
+                let own = Summary::without_intervals(values)
+                    .map(|summary| statistic(&summary, objective.statistic));
                 if own.is_some_and(|own| own > objective.at_most_ms) {
                     return Some(false);
                 }

@@ -10,27 +10,34 @@ use crate::stats::summary::Summary;
 
 /// Summaries over the successful requests of all passes, in milliseconds.
 pub(super) fn metrics(passes: &[Pass<'_>]) -> Metrics {
-    let pooled = |metric| summary(metric, passes.iter().flat_map(succeeded));
+    let pooled = |metric| Summary::of(values(metric, passes.iter().flat_map(succeeded)));
+    let gaps = |metric| Summary::without_intervals(values(metric, passes.iter().flat_map(succeeded)));
+    let sent = passes.iter().flat_map(counted).filter(|record| was_sent(record));
     Metrics {
         ttft: pooled(Metric::Ttft),
         ttfr: pooled(Metric::Ttfr),
         ttfo: pooled(Metric::Ttfo),
         tpot: pooled(Metric::Tpot),
-        itl: pooled(Metric::Itl).map(Summary::without_intervals),
-        icl: pooled(Metric::Icl).map(Summary::without_intervals),
+        itl: gaps(Metric::Itl),
+        icl: gaps(Metric::Icl),
         e2e: pooled(Metric::E2e),
         response_time: pooled(Metric::ResponseTime),
-        client_delay: summary(Metric::ClientDelay, passes.iter().flat_map(counted).filter(|r| was_sent(r))),
+        client_delay: Summary::of(values(Metric::ClientDelay, sent)),
         ntpot: pooled(Metric::Ntpot),
     }
 }
 
-fn summary<'a>(metric: Metric, records: impl Iterator<Item = &'a Record>) -> Option<Summary> {
+/// The median over a pass's successful requests, in milliseconds.
+pub(super) fn median(metric: Metric, pass: &Pass<'_>) -> Option<f64> {
+    Summary::without_intervals(values(metric, succeeded(pass))).map(|summary| summary.p50)
+}
+
+fn values<'a>(metric: Metric, records: impl Iterator<Item = &'a Record>) -> Vec<f64> {
     let mut values = Vec::new();
     for record in records {
         append(metric, record, &mut values);
     }
-    Summary::of(values)
+    values
 }
 
 /// A connection that failed carried no request.

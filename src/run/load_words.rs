@@ -28,19 +28,22 @@ fn rates(case: &LoadCase) -> Vec<String> {
 
 /// The case with the most tokens, or else requests, a second: `412.3 tok/s at c=16 (best of 3 cases)`.
 pub fn headline(cases: &[LoadCase]) -> Option<String> {
-    let rate = |case: &LoadCase| {
-        case.throughput
-            .output_tokens_per_s
-            .or(case.throughput.requests_per_s)
-            .filter(|_| case.requests.ok > 0)
-    };
-    let best = cases
-        .iter()
-        .filter(|case| rate(case).is_some())
-        .max_by(|a, b| rate(a).unwrap_or_default().total_cmp(&rate(b).unwrap_or_default()))?;
-    let told = rates(best).into_iter().next()?;
+    let (best, unit, rate) = best(cases)?;
     let of = if cases.len() > 1 { format!(" (best of {} cases)", cases.len()) } else { String::new() };
-    Some(format!("{told} at {}{of}", best.label()))
+    Some(format!("{} {unit} at {}{of}", short(rate), best.label()))
+}
+
+/// The case with the most tokens, or else requests, a second; with the unit and the rate.
+pub fn best(cases: &[LoadCase]) -> Option<(&LoadCase, &'static str, f64)> {
+    let rate = |case: &LoadCase| {
+        let tokens = case.throughput.output_tokens_per_s.map(|rate| ("tok/s", rate));
+        tokens.or_else(|| case.throughput.requests_per_s.map(|rate| ("req/s", rate)))
+    };
+    cases
+        .iter()
+        .filter(|case| case.requests.ok > 0)
+        .filter_map(|case| rate(case).map(|(unit, rate)| (case, unit, rate)))
+        .max_by(|(_, _, a), (_, _, b)| a.total_cmp(b))
 }
 
 /// Milliseconds with as many places as they carry.

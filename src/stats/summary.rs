@@ -35,9 +35,27 @@ pub struct Intervals {
 impl Summary {
     /// `None` without samples. They have to be finite.
     pub fn of(mut samples: Vec<f64>) -> Option<Self> {
+        let summary = Self::of_sorted(&mut samples)?;
+        let intervals = Intervals {
+            p50: interval(&samples, 0.5),
+            p90: interval(&samples, 0.9),
+            p95: interval(&samples, 0.95),
+            p99: interval(&samples, 0.99),
+        };
+        Some(Self { intervals, ..summary })
+    }
+
+    /// The same without intervals, for samples of which several depend on each other (the gaps of one
+    /// answer): an interval that takes each as one of its own looks surer than it is.
+    pub fn without_intervals(mut samples: Vec<f64>) -> Option<Self> {
+        Self::of_sorted(&mut samples)
+    }
+
+    /// Sorts the samples and leaves the intervals out.
+    fn of_sorted(samples: &mut [f64]) -> Option<Self> {
         // Sums of sorted samples do not depend on the order in which they came.
         samples.sort_unstable_by(f64::total_cmp);
-        let sorted = samples.as_slice();
+        let sorted = &*samples;
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let n = sorted.len() as f64;
         // Rounding must not carry the mean of equal samples beyond them.
@@ -53,20 +71,8 @@ impl Summary {
             p99: quantile(sorted, 0.99)?,
             max,
             stddev: (sorted.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
-            intervals: Intervals {
-                p50: interval(sorted, 0.5),
-                p90: interval(sorted, 0.9),
-                p95: interval(sorted, 0.95),
-                p99: interval(sorted, 0.99),
-            },
+            intervals: Intervals::default(),
         })
-    }
-
-    /// The same without intervals, for samples of which several depend on each other (the gaps of one
-    /// answer): an interval that takes each as one of its own looks surer than it is.
-    #[must_use]
-    pub fn without_intervals(self) -> Self {
-        Self { intervals: Intervals::default(), ..self }
     }
 }
 

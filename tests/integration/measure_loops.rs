@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use benchlet::request::load_test::{Arrivals, CachePolicy, Distribution};
 use benchlet::run::measure_plan::{
-    CaseAmount, CaseLoad, Endpoint, MeasurePlan, PromptPlan, RECORDS_FILE, SERIES_FILE,
+    CaseAmount, CaseLoad, Dialect, Endpoint, MeasurePlan, PromptPlan, RECORDS_FILE, SERIES_FILE,
 };
 use benchlet::run::reason::Reason;
 use benchlet::run::request_record::{ErrorKind, Line, Record};
@@ -484,6 +484,23 @@ fn made_up_prompts_share_the_prefix_that_they_are_to_share() {
         assert_eq!(own.len(), 5, "and nothing else, not even with the warm-up");
     }
     assert_ne!(split[0].0, split[5].0, "another case finds nothing of this one");
+}
+
+#[test]
+fn a_server_is_asked_once_how_it_counts_however_many_cases_there_are() {
+    let questions = |cases: usize| {
+        let server = Server::new(Exchange::answer);
+        let mut plan = closed(&server.url(), 1, 1);
+        plan.targets[0].dialect = Dialect::Vllm;
+        plan.prompts = PromptPlan::Synthetic { distribution: Distribution::Fixed, shared_prefix_tokens: 0 };
+        plan.cases[0].input_tokens = Some(50);
+        plan.cases = vec![plan.cases[0].clone(); cases];
+        measure(&plan);
+        // The scripted server takes whatever is posted for a prompt.
+        server.sight().prompts.len() - cases
+    };
+    assert_eq!(questions(1), 4);
+    assert_eq!(questions(3), questions(1));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::serve::stop_on_signal;
 use crate::engine::simulated::{self, Options};
+use crate::load::measure::raise_descriptor_limit;
 use crate::request::load_test::Simulation;
 
 /// What the help says behind the flags.
@@ -87,6 +88,7 @@ pub struct ServeSimulated {
 pub fn run(flags: &ServeSimulated) -> Result<(), String> {
     let options = flags.options();
     options.check().map_err(|error| error.to_string())?;
+    // Each stream is a descriptor, and the usual limit of 1,024 is too low for a thousand of them.
     raise_descriptor_limit();
     let cannot_listen =
         |error| format!("cannot listen on {}: {error}; --listen names another address", flags.listen);
@@ -136,15 +138,6 @@ impl ServeSimulated {
             stall_ms: self.stall.round() as u64,
         }
     }
-}
-
-/// Each stream is a descriptor, and the usual limit of 1,024 is too low for a thousand of them.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Serves as many as it may otherwise.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Reads `50ms`, `1.5ms`, `2s`, `0`.
