@@ -137,7 +137,8 @@ pub fn results(
     let texts = json.collect::<Result<_, _>>()?;
     let all: Vec<LoadCase> = cases.into_values().collect();
     let headline = load_words::headline(&all);
-    let results = Results { cases: texts, load: data, headline, tail, ..Results::default() };
+    let simulated = !all.is_empty() && all.iter().all(|case| case.simulated);
+    let results = Results { cases: texts, load: data, headline, tail, simulated, ..Results::default() };
     Ok((results, nothing_succeeded(&all)))
 }
 

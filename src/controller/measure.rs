@@ -328,7 +328,7 @@ fn results(
     };
     let cases: Result<Vec<String>, Refusal> =
         (1..).zip(&cases).map(|(number, case)| case_json(number, case, blueprint)).collect();
-    Ok(Results { cases: cases?, figures, load: Vec::new(), headline: None, tail })
+    Ok(Results { cases: cases?, figures, tail, ..Results::default() })
 }
 
 /// A case as status, `-o json` and the store show it: its number, its name, then its fields.

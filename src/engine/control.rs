@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::connection::Connector;
 use super::http::ResponseReader;
+use super::simulated;
 use super::wire::Wire;
 use crate::request::load_test::Api;
 use crate::run::measure_plan::Dialect;
@@ -123,6 +124,7 @@ impl Wire {
                     let names = list.iter().filter_map(|model| model["id"].as_str().map(str::to_owned));
                     facts.models = names.collect();
                     let entry = entry(&list, "id", model);
+                    facts.simulated = entry["owned_by"] == simulated::OWNER;
                     let number = |pointer: &str| entry.pointer(pointer).and_then(Value::as_u64);
                     facts.context_window = number("/max_model_len");
                     facts.model_size_bytes = number("/meta/size");
@@ -164,6 +166,8 @@ impl Wire {
             }
             Dialect::OpenAi | Dialect::Custom(_) => {}
         }
+        facts.simulated |=
+            facts.version.as_ref().is_some_and(|version| version.starts_with(simulated::VERSION_BEGINS));
         facts.model = model.map(str::to_owned).or_else(|| facts.models.first().cloned());
         facts
     }

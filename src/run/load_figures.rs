@@ -110,7 +110,9 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
         context_window: input.facts.and_then(|facts| facts.context_window),
         // Whoever knows the request adds it.
         cost: None,
-        simulated: input.simulated || input.target.simulated,
+        simulated: input.simulated
+            || input.target.simulated
+            || input.facts.is_some_and(|facts| facts.simulated),
         metrics,
         requests,
         tokens,

@@ -31,6 +31,9 @@ pub struct TargetFacts {
     pub slots: Option<u32>,
     pub model_size_bytes: Option<u64>,
     pub model_params: Option<String>,
+    /// It is benchlet's own mock server, by what it says.
+    #[serde(default)]
+    pub simulated: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -60,6 +60,8 @@ pub struct Results {
     pub load: Vec<load_results::CaseData>,
     pub headline: Option<String>,
     pub tail: Option<String>,
+    /// Every server turned out to be benchlet's mock one; the plan may have known.
+    pub simulated: bool,
 }
 
 /// Which runs a list shows; everything given has to hold.
@@ -306,11 +308,11 @@ pub fn set_results(
     for (number, case) in (1i64..).zip(&results.cases) {
         insert.execute(params![id.to_string(), number, case])?;
     }
-    connection.prepare_cached("UPDATE runs SET tail = ?2, headline = ?3 WHERE id = ?1")?.execute(params![
-        id.to_string(),
-        results.tail,
-        results.headline
-    ])?;
+    connection
+        .prepare_cached(
+            "UPDATE runs SET tail = ?2, headline = ?3, simulated = simulated OR ?4 WHERE id = ?1",
+        )?
+        .execute(params![id.to_string(), results.tail, results.headline, results.simulated])?;
     load_results::set(connection, id, &results.load, unix)?;
     benchmarks::set_figures(connection, id, &results.figures)
 }

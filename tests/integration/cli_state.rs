@@ -172,8 +172,7 @@ impl Seeded {
             cases: vec![case(1, "pp512", 1240.5), case(2, "tg128", 85.25)],
             figures: Figures { pp_avg_ts: Some(1240.5), tg_avg_ts: Some(85.25), ..Figures::default() },
             tail: Some("the last line".to_owned()),
-            load: Vec::new(),
-            headline: None,
+            ..Results::default()
         };
         self.write(move |connection| runs::set_results(connection, id, &results, 0));
         id

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Output;
 
+use benchlet::run::load_case::LoadCase;
 use benchlet::run::request_record::Record;
 use benchlet::store::runs::RunRow;
 use benchlet::store::{Access, Store};
@@ -32,7 +33,7 @@ impl Workbench {
         fs::write(self.request_path(&format!("{name}.yaml")), request(spec)).unwrap();
     }
 
-    /// Looks into the spool until so many requests of the newest run have ended.
+    /// Looks into the spool until so many requests of the newest run have ended, those of the warm-up apart.
     pub fn until_requests(&mut self, name: &str, count: usize) {
         self.until(&format!("{count} requests of {name}"), |bench| {
             let run = bench.runs(name).pop()?;
@@ -40,7 +41,7 @@ impl Workbench {
             let text: String = folders
                 .filter_map(|folder| fs::read_to_string(folder.path().join("records.jsonl")).ok())
                 .collect();
-            (text.matches("{\"request\"").count() >= count).then_some(())
+            (measured_requests(&text) >= count).then_some(())
         });
     }
 
@@ -73,6 +74,12 @@ impl Workbench {
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
+    /// The figures of a case as the store has them, which a status rounds.
+    pub fn figures(&self, run: &RunRow, case: usize) -> LoadCase {
+        let store = Store::open(&self.path("state"), Access::Guest).unwrap();
+        serde_json::from_str(&store.cases(run.id).unwrap()[case - 1]).unwrap()
+    }
+
     /// Runs benchlet to its end.
     #[track_caller]
     pub fn say(&self, line: &[&str]) -> Words {
@@ -81,6 +88,12 @@ impl Workbench {
 }
 
 /// What a verb said.
+/// How many requests that count have ended, in the text of a spool's records.
+pub fn measured_requests(records: &str) -> usize {
+    let ended = records.lines().filter(|line| line.starts_with("{\"request\""));
+    ended.filter(|line| !line.contains("\"warmup\":true")).count()
+}
+
 #[derive(Debug)]
 pub struct Words {
     pub code: i32,

@@ -167,7 +167,9 @@ fn a_missed_objective_is_told_with_its_figure() {
     let value = result["value"].as_f64().unwrap();
     assert!(value >= 5.0 && result["met"] == false, "{result}");
     let told = condition_message(&document, "SLOMet");
-    let figure = benchlet::run::load_words::ms(value);
+    let whole = bench.figures(&bench.runs("missed")[0], 1).slo["ttft_p95"].value.unwrap();
+    assert!((whole - value).abs() < 0.0001, "{whole} and {value}");
+    let figure = benchlet::run::load_words::ms(whole);
     assert!(told.contains(&format!("ttft_p95 is {figure} ms, at most 1.00 ms")), "{told} and {figure}");
     assert!(told.contains("1 of 2 missed"), "{told}");
     assert_eq!(only_case(&document)["goodput"], 0.0);
@@ -190,16 +192,17 @@ fn an_objective_that_cannot_be_measured_is_unknown_and_says_why() {
 
 const KEY: &str = "sk-never-to-be-seen-0815";
 
-/// `benchlet sim serve` that wants a key.
-struct Guarded {
+/// `benchlet sim serve`, as somebody starts it by hand.
+struct MockServer {
     child: Child,
     port: u16,
 }
 
-impl Guarded {
-    fn start() -> Self {
+impl MockServer {
+    fn start(more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_benchlet"))
-            .args(["sim", "serve", "--listen", "127.0.0.1:0", "--ttft", "2ms", "--itl", "0", "--key", KEY])
+            .args(["sim", "serve", "--listen", "127.0.0.1:0", "--ttft", "2ms", "--itl", "0"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -211,7 +214,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for MockServer {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -219,8 +222,35 @@ impl Drop for Guarded {
 }
 
 #[test]
+fn a_mock_server_behind_a_url_is_known_again_and_its_figures_are_simulated() {
+    let server = MockServer::start(&[]);
+    let mut bench = Workbench::without_docker();
+    bench.serve();
+    let engines = ["llama.cpp", "ollama", "vllm", "openai"];
+    for engine in engines {
+        let spec = format!(
+            "{{ target: {{ engine: {engine}, url: 'http://127.0.0.1:{}' }}, load: {{ requests: 2 }}, \
+             output: {{ maxTokens: 2 }}, warmup: {{ requests: 0 }} }}",
+            server.port
+        );
+        bench.save_load(&engine.replace('.', "-"), &spec);
+    }
+    for engine in engines {
+        let name = engine.replace('.', "-");
+        let document = bench.until_phase(&name, "Completed");
+        assert_eq!(only_case(&document)["requests"]["ok"], 2, "{engine}");
+        assert_eq!(only_case(&document)["simulated"], true, "{engine}");
+        assert_eq!(document["status"]["results"]["simulated"], true, "{engine}");
+        assert!(bench.runs(&name)[0].simulated, "{engine}");
+    }
+    let count = "SELECT count(*) FROM benchmark_results WHERE simulated = 1";
+    let rows: usize = bench.database().query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, engines.len());
+}
+
+#[test]
 fn a_key_opens_the_server_and_is_written_nowhere() {
-    let server = Guarded::start();
+    let server = MockServer::start(&["--key", KEY]);
     let mut bench = Workbench::without_docker();
     std::fs::write(bench.path("the-key"), format!("{KEY}\n")).unwrap();
     let settings = format!(
@@ -259,7 +289,7 @@ fn a_key_opens_the_server_and_is_written_nowhere() {
 
 #[test]
 fn a_wrong_key_fails_with_a_hint_at_the_settings() {
-    let server = Guarded::start();
+    let server = MockServer::start(&["--key", KEY]);
     let mut bench = Workbench::without_docker();
     bench.serve();
     let spec = format!(

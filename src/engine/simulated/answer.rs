@@ -11,6 +11,7 @@ use super::asked::{Asked, Form};
 use super::prompt_cache::PromptTokens;
 
 /// Marks every answer of the OpenAI kind.
+/// Its version wherever one is told; begins with [`super::VERSION_BEGINS`].
 pub const FINGERPRINT: &str = concat!("simulated-benchlet-", env!("CARGO_PKG_VERSION"));
 
 /// Each is one token by the rule of [`super::prompt_cache::count_tokens`].

@@ -80,7 +80,7 @@ fn models(server: &Server, engine: &Engine) -> Value {
     let context = server.options.context;
     let data = server.options.models.iter().map(|name| {
         let mut model = json!({
-            "id": name, "object": "model", "created": 0, "owned_by": "benchlet-sim (simulated)",
+            "id": name, "object": "model", "created": 0, "owned_by": super::OWNER,
             "root": name, "parent": null, "max_model_len": context,
         });
         if *engine == Engine::LlamaCpp {

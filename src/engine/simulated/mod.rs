@@ -35,6 +35,11 @@ use self::truth_log::TruthLog;
 pub use self::truth_log::{End, Truth};
 use crate::request::load_test::{Engine, Simulation};
 
+/// How every version that it tells begins, and whose its models are: by these benchlet knows it again behind
+/// whatever URL, so that no made-up figure passes for a measured one.
+pub const VERSION_BEGINS: &str = "simulated-benchlet-";
+pub const OWNER: &str = "benchlet-sim (simulated)";
+
 /// Longest time to first token and between tokens, in milliseconds.
 const LONGEST_MS: f64 = 3_600_000.0;
 /// Connections that may wait to be accepted; a load test opens all of its own at once.
