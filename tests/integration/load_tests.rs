@@ -7,7 +7,7 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::load_bench::{ENDLESS, condition, condition_message, only_case, simulated};
+use crate::load_bench::{ENDLESS, condition, condition_message, measured_requests, only_case, simulated};
 use crate::workbench::Workbench;
 
 #[test]
@@ -326,8 +326,7 @@ fn what_is_killed_again_and_again_fails_with_what_the_last_attempt_measured() {
         let pid = bench.until("an attempt that has measured", |bench| {
             let run = bench.runs("doomed").pop()?;
             let records = bench.spool(&run).join(format!("{attempt}-1-load/records.jsonl"));
-            let measured =
-                fs::read_to_string(records).is_ok_and(|text| text.matches("{\"request\"").count() > 5);
+            let measured = fs::read_to_string(records).is_ok_and(|text| measured_requests(&text) > 5);
             bench.process_with(&folder).filter(|_| measured)
         });
         kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
