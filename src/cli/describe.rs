@@ -8,10 +8,11 @@ use super::error::CliError;
 use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
-use super::{history, load_spec, load_table, logs, request_json, state_dir};
+use super::{conversation_table, history, load_spec, load_table, logs, request_json, state_dir};
 use crate::load::Progress;
 use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
+use crate::run::load_case::LoadCase;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
 use crate::settings::Settings;
@@ -328,8 +329,11 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
     }
     let mark = if run.simulated { "Results (simulated, every figure is made up):" } else { "Results:" };
     heading(console, mark)?;
-    if run.kind == "LoadTest" {
+    if matches!(run.kind.as_str(), "LoadTest" | "Conversation") {
         let cases = load_table::cases(&cases);
+        if cases.iter().any(|case| case.conversation.is_some()) {
+            return conversations(&cases, console);
+        }
         let mut table = load_table::table(&[]).indented(2);
         for case in &cases {
             table.row(load_table::cells(case));
@@ -374,6 +378,27 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
         ]);
     }
     table.print(console)
+}
+
+fn conversations(cases: &[LoadCase], console: &mut Console) -> Result<(), CliError> {
+    let held = || cases.iter().filter_map(|case| Some((case, case.conversation.as_ref()?)));
+    let mut table = conversation_table::table(&[]).indented(2);
+    for (case, held) in held() {
+        table.row(conversation_table::cells(case, held));
+    }
+    table.print(console)?;
+    for (case, held) in held() {
+        console.line(format!("  Case {}, {}, times in milliseconds:", case.case, clean(&case.label())))?;
+        let mut turns = conversation_table::turns(held);
+        if !turns.is_empty() {
+            turns.print(console)?;
+        }
+        let own = conversation_table::details(held);
+        for line in own.into_iter().chain(load_table::details(case)) {
+            console.line(format!("    {}", clean(&line)))?;
+        }
+    }
+    load_table::remarks("  Remark", cases, console)
 }
 
 fn applies(store: &Store, request: &str, console: &mut Console) -> Result<(), CliError> {

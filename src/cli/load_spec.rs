@@ -1,9 +1,11 @@
 //! What a load test asks for, in the words of its request, for `describe`.
 
 use crate::plan::load_plan::service_words;
+use crate::request::conversation::{ContextSize, Conversations, Isolation, Template};
 use crate::request::load_test::{
     Amount, Content, Distribution, LoadShape, LoadTest, Prompts, Target, TargetPlace,
 };
+use crate::request::load_test_size::MOST_TOKENS;
 use crate::request::quantities::spoken_time;
 
 /// Label and value of each line.
@@ -12,28 +14,79 @@ pub fn lines(spec: &LoadTest) -> Vec<(&'static str, String)> {
     for target in &spec.targets {
         lines.push(("target", target_words(target, spec)));
     }
-    lines.push(("prompts", prompt_words(&spec.prompts)));
+    if let Some(how) = spec.conversations() {
+        lines.push(("conversations", prompt_words(&spec.prompts)));
+        lines.extend(conversation_lines(how));
+    } else {
+        lines.push(("prompts", prompt_words(&spec.prompts)));
+    }
     let to_the_end = if spec.output.ignore_eos { ", always to the end" } else { "" };
     let streamed = if spec.stream { "" } else { ", not streamed" };
-    lines.push((
-        "output",
-        format!(
-            "{} tokens at most{to_the_end}, temperature {}{streamed}",
-            spec.output.max_tokens, spec.output.temperature
-        ),
-    ));
-    lines.push(("load", load_words(spec)));
-    lines.push(("warm-up", format!("{} requests a case", spec.warmup)));
+    let most = if spec.conversations().is_some() && spec.output.max_tokens == MOST_TOKENS {
+        "as many tokens as each conversation wants".to_owned()
+    } else {
+        format!("{} tokens at most", spec.output.max_tokens)
+    };
+    lines.push(("output", format!("{most}{to_the_end}, temperature {}{streamed}", spec.output.temperature)));
+    if spec.conversations().is_some() {
+        let repeats = if spec.repeats > 1 { format!(", {} times", spec.repeats) } else { String::new() };
+        lines.push(("load", format!("one user, turn by turn{repeats}")));
+        lines.push(("warm-up", format!("{} requests an engine", spec.warmup)));
+    } else {
+        lines.push(("load", load_words(spec)));
+        lines.push(("warm-up", format!("{} requests a case", spec.warmup)));
+    }
     if !spec.slo.is_empty() {
         let bounds = spec.slo.iter().map(|bound| format!("{} ≤ {} ms", bound.name(), bound.at_most_ms));
         lines.push(("slo", bounds.collect::<Vec<_>>().join(", ")));
     }
     let pause =
         if spec.pause_ms > 0 { format!(", {} between", spoken_time(spec.pause_ms)) } else { String::new() };
+    let cases = if spec.conversations().is_some() {
+        format!("{} a conversation", spec.cases())
+    } else {
+        spec.cases().to_string()
+    };
     lines.push((
         "cases",
-        format!("{}, {:?}, seed {}, cache {:?}{pause}", spec.cases(), spec.order, spec.seed, spec.cache),
+        format!("{cases}, {:?}, seed {}, cache {:?}{pause}", spec.order, spec.seed, spec.cache),
     ));
+    lines
+}
+
+fn conversation_lines(how: &Conversations) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let lists =
+        [("names", &how.names), ("with tags", &how.include_tags), ("without tags", &how.exclude_tags)];
+    let mut chosen: Vec<String> = lists
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(what, list)| format!("{what} {}", list.join(", ")))
+        .collect();
+    chosen.extend(how.max_conversations.map(|most| format!("the first {most} that fit")));
+    if !chosen.is_empty() {
+        lines.push(("chosen", chosen.join("; ")));
+    }
+    let size = match how.context_size {
+        ContextSize::Auto => "as the engine says".to_owned(),
+        ContextSize::Tokens(tokens) => format!("{tokens} tokens"),
+    };
+    lines.push(("context", size));
+    let caches: Vec<&str> = how.prefix_cache.iter().map(|cache| cache.as_str()).collect();
+    lines.push(("prefix cache", caches.join(", ")));
+    let template = match &how.template {
+        Template::Server => "the server's own".to_owned(),
+        Template::Builtin(name) => format!("{name}, rendered by benchlet"),
+        Template::File(path) => format!("{path}, rendered by benchlet"),
+    };
+    lines.push(("template", template));
+    match how.isolation {
+        Isolation::PerRun => {}
+        Isolation::PerConversation => lines.push(("isolation", "a fresh engine each".to_owned())),
+    }
+    if how.think_time_ms > 0 {
+        lines.push(("think time", spoken_time(how.think_time_ms)));
+    }
     lines
 }
 
@@ -64,6 +117,14 @@ fn prompt_words(prompts: &Prompts) -> String {
             format!("{} inline, the first: {}", list.len(), first.unwrap_or_default())
         }
         Prompts::File(path) => path.clone(),
+        Prompts::Conversations(how) => {
+            let from = [
+                how.builtin.then(|| "builtin".to_owned()),
+                how.file.clone(),
+                (!how.inline.is_empty()).then(|| format!("{} inline", how.inline.len())),
+            ];
+            from.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
         Prompts::Synthetic(synthetic) => {
             let lengths: Vec<String> = synthetic.input_tokens.iter().map(u32::to_string).collect();
             let spread = match synthetic.distribution {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Places;
-use crate::collect::engine_metrics::engine_values;
+use crate::collect::engine_metrics::{engine_values, prefix_cache_counters};
 use crate::collect::prometheus::collector_values;
 use crate::collect::sampler::Sampler;
 use crate::load::measure::{Reached, StopMeasuring, measure};
@@ -31,7 +31,8 @@ pub fn run(verb: &Measure, places: &Places) -> ExitCode {
         tracing::error!(%error, "signals cannot be heard");
         return ExitCode::FAILURE;
     }
-    match measure(&verb.folder, &stop, |service| service_key(places, service), look) {
+    let key = |service: &str| service_key(places, service);
+    match measure(&verb.folder, &stop, key, look, &prefix_cache_counters) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             tracing::error!("{}: {}", refusal.reason, refusal.message);

@@ -4,6 +4,8 @@
 pub mod apply;
 pub mod cancel;
 pub mod completion;
+mod conversation_table;
+pub mod conversations;
 pub mod delete;
 pub mod describe;
 pub mod diff;
@@ -161,6 +163,7 @@ pub enum Command {
     Revert(revert::Revert),
     Delete(delete::Delete),
     Services(services::Services),
+    Conversations(conversations::Conversations),
     Schema(schema::Schema),
     Completion(completion::Completion),
     /// Makes the load of a frozen plan.
@@ -220,6 +223,7 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Revert(verb) => revert::run(verb, &places.settings()?, console),
         Command::Delete(verb) => delete::run(verb, &places.settings()?, console),
         Command::Services(verb) => services::run(verb, &places.settings()?, console),
+        Command::Conversations(verb) => conversations::run(verb, console),
         Command::Schema(verb) => schema::run(verb, console),
         Command::Completion(verb) => completion::run(verb, console),
         // Done before; they have ends of their own.

@@ -135,7 +135,7 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
-    if run.kind == "LoadTest" {
+    if matches!(run.kind.as_str(), "LoadTest" | "Conversation") {
         return Ok(json!({ "simulated": run.simulated, "cases": cases(store, run.id)? }));
     }
     Ok(json!({

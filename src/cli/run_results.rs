@@ -4,8 +4,8 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::error::CliError;
-use super::load_table;
 use super::output::{Cell, Console, Format, Structured, Table};
+use super::{conversation_table, load_table};
 use crate::controller::context::Context;
 use crate::controller::live;
 use crate::report::{load_status, status_document as document};
@@ -163,20 +163,53 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
             console.line("")?;
         }
     }
-    if !load.is_empty() {
-        let mut table = load_table::table(&["NAME", "PHASE"]);
-        for one in &load {
-            for case in one.load_cases().unwrap_or_default() {
-                let mut cells = vec![Cell::new(&one.name), Cell::new(one.phase())];
-                cells.extend(load_table::cells(case));
-                table.row(cells);
-            }
-        }
-        table.print(console)?;
-        console.line(load_table::legend(load.iter().filter_map(|one| one.load_cases()).flatten()))?;
-    }
+    measured(&load, console)?;
     for one in ended {
         explain(one, console)?;
+    }
+    Ok(())
+}
+
+/// The cases of load tests, and of conversations in a table of their own.
+fn measured(load: &[&Ended], console: &mut Console) -> Result<(), CliError> {
+    let all = || {
+        load.iter().flat_map(|one| one.load_cases().unwrap_or_default().iter().map(move |case| (*one, case)))
+    };
+    let first = |one: &Ended| vec![Cell::new(&one.name), Cell::new(one.phase())];
+    let mut loads = load_table::table(&["NAME", "PHASE"]);
+    let mut conversations = conversation_table::table(&["NAME", "PHASE"]);
+    for (one, case) in all() {
+        let mut cells = first(one);
+        match &case.conversation {
+            Some(held) => {
+                cells.extend(conversation_table::cells(case, held));
+                conversations.row(cells);
+            }
+            None => {
+                cells.extend(load_table::cells(case));
+                loads.row(cells);
+            }
+        }
+    }
+    let both = !loads.is_empty() && !conversations.is_empty();
+    if !loads.is_empty() {
+        loads.print(console)?;
+        let of_loads = all().map(|(_, case)| case).filter(|case| case.conversation.is_none());
+        console.line(load_table::legend(of_loads))?;
+    }
+    if both {
+        console.line("")?;
+    }
+    if !conversations.is_empty() {
+        conversations.print(console)?;
+        console.line("Latencies are in milliseconds, over all turns.")?;
+    }
+    for (one, case) in all() {
+        if let Some(held) = &case.conversation {
+            for line in conversation_table::remarks(held) {
+                console.line(format!("{}: {}: {}", one.name, case.label(), super::output::clean(&line)))?;
+            }
+        }
     }
     Ok(())
 }

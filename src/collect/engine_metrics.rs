@@ -20,6 +20,13 @@ pub fn engine_values(text: &str, dialect: &Dialect) -> BTreeMap<String, f64> {
     found.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
+/// Prompt tokens that an engine looked for in its prefix cache, and those that it found there, since it
+/// started.
+pub fn prefix_cache_counters(text: &str, dialect: &Dialect) -> Option<(f64, f64)> {
+    let values = engine_values(text, dialect);
+    Some((*values.get(PREFIX_QUERIES)?, *values.get(PREFIX_HITS)?))
+}
+
 const RUNNING: &str = "engine_requests_running";
 const WAITING: &str = "engine_requests_waiting";
 const KV_CACHE: &str = "engine_kv_cache_percent";

@@ -1,7 +1,7 @@
 //! A load test's spool into its results: how a measuring task ended, the figures of each case, what goes
 //! into the store beside them. Whatever was measured before a run died counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -11,7 +11,9 @@ use super::context::Context;
 use super::measure::{launch_tasks, read};
 use crate::decide::observed::TaskEnd;
 use crate::executor::{STDERR, STDOUT};
+use crate::request::conversation::PrefixCache;
 use crate::request::load_test::{CachePolicy, LoadTest};
+use crate::run::conversation_figures::{self, HeldInput};
 use crate::run::load_case::{Cost, LoadCase};
 use crate::run::load_figures::{CaseInput, Pass, case_figures};
 use crate::run::load_words;
@@ -71,12 +73,17 @@ struct Measured<'a> {
     series: Vec<Sample>,
 }
 
-impl Measured<'_> {
-    /// A case's places in the order of measuring, each with what it left, if it began.
-    fn passes(&self, number: u32) -> impl Iterator<Item = (&CasePlan, Option<&PassRecords>)> {
-        let cases = self.plan.cases.iter().enumerate().filter(move |(_, plan)| plan.case == number);
-        cases.map(|(index, plan)| (plan, self.records.passes.get(&index)))
-    }
+/// A case's repeats in the order of measuring, each with what it left, if it began, and its step.
+fn passes<'a>(
+    steps: &'a [Measured<'a>],
+    number: u32,
+) -> impl Iterator<Item = (&'a CasePlan, Option<&'a PassRecords>, &'a Measured<'a>)> {
+    steps.iter().flat_map(move |step| {
+        let cases = (step.plan.index_from..).zip(&step.plan.cases);
+        cases
+            .filter(move |(_, plan)| plan.case == number)
+            .map(move |(index, plan)| (plan, step.records.passes.get(&index), step))
+    })
 }
 
 /// When a pass was measured; up to now where it was cut.
@@ -119,23 +126,21 @@ pub fn results(
             series: samples.collect(),
         });
     }
-    let mut cases: BTreeMap<u32, LoadCase> = BTreeMap::new();
+    // A case has a step of its own for each repeat where each has an engine of its own.
+    let numbers: BTreeSet<u32> =
+        steps.iter().flat_map(|step| step.plan.cases.iter().map(|case| case.case)).collect();
+    let mut all = Vec::new();
     let mut data = Vec::new();
-    for step in &steps {
-        let mut numbers: Vec<u32> = step.plan.cases.iter().map(|case| case.case).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        for number in numbers {
-            let Some(made) = case(number, step, spec, blueprint) else { continue };
-            data.push(case_data(number, step, &made, row, blueprint)?);
-            cases.insert(number, made);
-        }
+    for number in numbers {
+        let Some(made) = case(number, &steps, spec, blueprint) else { continue };
+        data.push(case_data(number, &steps, &made, row, blueprint)?);
+        all.push(made);
     }
-    let json = cases.values().map(|case| {
+    conversation_figures::add_savings(&mut all);
+    let json = all.iter().map(|case| {
         serde_json::to_string(case).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))
     });
     let texts = json.collect::<Result<_, _>>()?;
-    let all: Vec<LoadCase> = cases.into_values().collect();
     let headline = load_words::headline(&all);
     let simulated = !all.is_empty() && all.iter().all(|case| case.simulated);
     let results = Results { cases: texts, load: data, headline, tail, simulated, ..Results::default() };
@@ -143,65 +148,86 @@ pub fn results(
 }
 
 /// The figures of a case; `None` where none of its passes began.
-fn case(number: u32, step: &Measured<'_>, spec: &LoadTest, blueprint: &Blueprint) -> Option<LoadCase> {
-    let mut target = 0;
-    let mut passes = Vec::new();
+fn case(number: u32, steps: &[Measured<'_>], spec: &LoadTest, blueprint: &Blueprint) -> Option<LoadCase> {
+    let (plan, _, first) = passes(steps, number).next()?;
+    let planned = first.plan.targets.get(plan.target)?;
+    let mut facts = None;
+    let mut of_case = Vec::new();
     let mut began = false;
-    for (plan, found) in step.passes(number) {
-        target = plan.target;
+    for (plan, found, step) in passes(steps, number) {
+        facts = facts.or_else(|| step.records.targets.get(&plan.target));
         began |= found.is_some();
         let span = found.and_then(span);
         let series = span.map(|span| series::summarise(&step.series, *span.start(), *span.end()));
-        passes.push(Pass {
+        of_case.push(Pass {
             plan,
             started: found.and_then(|pass| pass.started.as_ref()),
             ended: found.and_then(|pass| pass.ended.as_ref()),
             records: found.map(|pass| pass.records.as_slice()).unwrap_or_default(),
             series: series.unwrap_or_default(),
+            turns: found.map(|pass| pass.turns.as_slice()).unwrap_or_default(),
+            skipped: found.and_then(|pass| pass.skipped.as_ref()),
         });
     }
     if !began {
         return None;
     }
-    let planned = step.plan.targets.get(target)?;
-    // Prompts that share their beginning are meant to find it in a cache.
-    let shares = matches!(&step.plan.prompts, PromptPlan::Synthetic { shared_prefix_tokens, .. } if *shared_prefix_tokens > 0);
+    let held = held(first.plan, plan);
+    // What is meant to find its beginning in a cache.
+    let shares = match &first.plan.prompts {
+        PromptPlan::Synthetic { shared_prefix_tokens, .. } => *shared_prefix_tokens > 0,
+        PromptPlan::Conversations(_) => held.is_some_and(|held| held.cache != PrefixCache::Defeated),
+        PromptPlan::Builtin | PromptPlan::Inline(_) | PromptPlan::File(_) => false,
+    };
     let mut made = case_figures(&CaseInput {
         number,
         target: planned,
-        facts: step.records.targets.get(&target),
-        passes,
+        facts,
+        passes: of_case,
         slo: &spec.slo,
         limits: &spec.validity,
         output: &spec.output,
         cache: if shares { CachePolicy::Keep } else { spec.cache },
+        held,
         simulated: blueprint.simulated || planned.simulated,
     });
     made.cost = spec.cost.as_ref().map(|cost| Cost::of(cost.per_hour, &made.throughput));
     Some(made)
 }
 
+/// The conversation that a case holds.
+fn held<'a>(plan: &'a MeasurePlan, case: &CasePlan) -> Option<HeldInput<'a>> {
+    let PromptPlan::Conversations(all) = &plan.prompts else { return None };
+    let held = case.conversation?;
+    Some(HeldInput { conversation: all.conversations.get(held.index)?, cache: held.cache })
+}
+
 fn case_data(
     number: u32,
-    step: &Measured<'_>,
+    steps: &[Measured<'_>],
     made: &LoadCase,
     row: &RunRow,
     blueprint: &Blueprint,
 ) -> Result<CaseData, Refusal> {
     let failed = |words: String| Refusal::new(Reason::InternalError, words);
-    let passes: Vec<&PassRecords> = step.passes(number).filter_map(|(_, pass)| pass).collect();
     let mut lines = Vec::new();
     let mut count = 0u64;
-    for record in passes.iter().flat_map(|pass| &pass.records) {
+    for record in passes(steps, number).filter_map(|(_, pass, _)| pass).flat_map(|pass| &pass.records) {
         serde_json::to_writer(&mut lines, record).map_err(|error| failed(error.to_string()))?;
         lines.push(b'\n');
         count += 1;
     }
-    // Between the repeats of a case lie those of others.
-    let spans: Vec<RangeInclusive<i64>> = passes.into_iter().filter_map(span).collect();
-    let series = series::within(&step.series, &spans);
-    let target = step.passes(number).next().map_or(0, |(plan, _)| plan.target);
-    let result = result_row(made, step.records.targets.get(&target), row, blueprint);
+    let mut series: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+    for step in steps {
+        // Between the repeats of a case lie those of others.
+        let of_step = passes(std::slice::from_ref(step), number);
+        let spans: Vec<RangeInclusive<i64>> = of_step.filter_map(|(_, pass, _)| span(pass?)).collect();
+        for (name, points) in series::within(&step.series, &spans) {
+            series.entry(name).or_default().extend(points);
+        }
+    }
+    let facts = passes(steps, number).find_map(|(plan, _, step)| step.records.targets.get(&plan.target));
+    let result = result_row(made, facts, row, blueprint);
     CaseData::pack(number, &lines, count, &series, result).map_err(|error| failed(error.to_string()))
 }
 
@@ -232,7 +258,12 @@ fn result_row(
         failed_requests: case.requests.failed,
         success_rate: case.success_rate.map(|share| share * 100.0),
         sample_responses: Value::Array(samples).to_string(),
-        benchmark_type: if case.concurrency.is_some() { "load_test" } else { "load_test_open" }.to_owned(),
+        benchmark_type: match (&case.conversation, case.concurrency) {
+            (Some(_), _) => "conversation",
+            (None, Some(_)) => "load_test",
+            (None, None) => "load_test_open",
+        }
+        .to_owned(),
         notes: Some(format!("{}: {} on {}", row.request, case.label(), blueprint.service)),
         hardware_info: hardware(row.fingerprint.as_ref()).to_string(),
         simulated: case.simulated,
@@ -259,6 +290,9 @@ fn nothing_succeeded(cases: &[LoadCase]) -> Option<Refusal> {
     if cases.iter().any(|case| case.requests.ok > 0) {
         return None;
     }
+    if let Some(refusal) = nothing_fitted(cases) {
+        return Some(refusal);
+    }
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for case in cases {
         for (kind, count) in &case.requests.errors {
@@ -278,4 +312,23 @@ fn nothing_succeeded(cases: &[LoadCase]) -> Option<Refusal> {
         "the records say why: `benchlet describe` shows the first errors"
     };
     Some(Refusal::new(Reason::NoSuccess, message).hint(hint))
+}
+
+/// Why no conversation was held, where all of them are too large.
+fn nothing_fitted(cases: &[LoadCase]) -> Option<Refusal> {
+    let skipped = |case: &LoadCase| {
+        let held = case.conversation.as_ref()?;
+        Some((held.name.clone(), held.skipped.clone()?))
+    };
+    let all: Vec<_> = cases.iter().map(skipped).collect::<Option<_>>()?;
+    let (name, smallest) = all.iter().min_by_key(|(_, skipped)| skipped.needed_tokens)?;
+    let message = format!(
+        "no conversation fits into the context of {} tokens: the smallest, {name}, needs up to {}",
+        smallest.context_window, smallest.needed_tokens
+    );
+    Some(
+        Refusal::new(Reason::ContextTooSmall, message).hint(
+            "give the server a larger context, choose a smaller conversation, or lower output.maxTokens",
+        ),
+    )
 }

@@ -9,6 +9,7 @@ mod apply_source;
 mod apply_task;
 mod claims;
 pub mod context;
+pub mod conversation_source;
 mod crash;
 mod doorbell;
 mod engines;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::conversation_source;
 use crate::engine::address::Address;
 use crate::executor::{ContainerRunState, DockerExecutor};
 use crate::plan::llama_bench_command::{HostModel, Surroundings};
@@ -191,6 +192,8 @@ pub async fn look_around_load(
         keys,
         collectors: settings.collectors.values().cloned().collect(),
         prompts: prompts_file(settings, spec, request_path),
+        conversations: conversation_source::chosen(settings, spec, request_path),
+        template: conversation_source::template(settings, spec, request_path),
         program: own_program(),
         measurer: measurer(settings),
         timeout_ms: asked.timeout_ms,
@@ -228,22 +231,33 @@ fn prompts_file(
     request_path: &Path,
 ) -> Result<Option<PathBuf>, Refusal> {
     let Prompts::File(named) = &spec.prompts else { return Ok(None) };
+    named_file(settings, request_path, named, "file of prompts", Reason::PromptsUnusable).map(Some)
+}
+
+/// A file that a request names, `what` being what it is for.
+pub(super) fn named_file(
+    settings: &Settings,
+    request_path: &Path,
+    named: &str,
+    what: &str,
+    reason: Reason,
+) -> Result<PathBuf, Refusal> {
     let root = &settings.requests;
     let beside = root.join(request_path).parent().unwrap_or(root).join(named);
     let tried =
         std::iter::once(beside.clone()).chain(settings.read_dirs.iter().map(|folder| folder.join(named)));
     let Some(found) = tried.filter_map(|path| path.canonicalize().ok()).find(|path| path.is_file()) else {
-        let message = format!("the file of prompts {named} is not there; it would be {}", beside.display());
-        return Err(Refusal::new(Reason::PromptsUnusable, message)
+        let message = format!("the {what} {named} is not there; it would be {}", beside.display());
+        return Err(Refusal::new(reason, message)
             .hint("paths are relative to the request, or to a directory in read_dirs"));
     };
     let allowed =
         std::iter::once(root).chain(&settings.read_dirs).filter_map(|folder| folder.canonicalize().ok());
     if allowed.into_iter().any(|folder| found.starts_with(folder)) {
-        return Ok(Some(found));
+        return Ok(found);
     }
-    let message = format!("the file of prompts {named} lies outside the watched root");
-    Err(Refusal::new(Reason::PromptsUnusable, message)
+    let message = format!("the {what} {named} lies outside the watched root");
+    Err(Refusal::new(reason, message)
         .hint("move it below the root, or name its directory in read_dirs of the settings"))
 }
 

@@ -19,8 +19,20 @@ const ERROR_BODY: usize = 4 << 10;
 const MESSAGE: usize = 300;
 /// So much of a sample's text is kept, in bytes.
 const SAMPLE: usize = 32 << 10;
+/// So much of an answer that a conversation goes on from.
+const WHOLE: usize = 16 << 20;
 /// So much of an answer's beginning is shown where it has nothing else, in bytes.
 const OPENING: usize = 120;
+
+/// What is kept of an answer's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    /// For people, its reasoning included.
+    Sample,
+    /// For the next turn, without its reasoning.
+    Content,
+}
 
 /// Reads the answer to one request.
 pub struct Answer<'w> {
@@ -36,7 +48,7 @@ pub struct Answer<'w> {
 struct Told {
     record: Record,
     streamed: bool,
-    keeps_text: bool,
+    keep: Keep,
     last_chunk_us: u64,
     /// Tokens up to the last chunk with text. Those that showed nothing count for the next one that does.
     tokens_shown: u64,
@@ -51,7 +63,7 @@ struct Told {
 
 impl<'w> Answer<'w> {
     /// `record` has what is known before the answer; times of the answer are after its `sent_us`.
-    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, keeps_text: bool) -> Self {
+    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, keep: Keep) -> Self {
         Self {
             wire,
             reader: ResponseReader::default(),
@@ -61,7 +73,7 @@ impl<'w> Answer<'w> {
             told: Told {
                 record,
                 streamed: prepared.framing != Framing::Json,
-                keeps_text,
+                keep,
                 last_chunk_us: 0,
                 tokens_shown: 0,
                 counted: true,
@@ -280,11 +292,12 @@ impl Told {
         if has_text {
             for text in piece.texts() {
                 self.record.chars += text.chars().count() as u64;
-                if self.keeps_text {
-                    let kept = self.record.text.get_or_insert_default();
-                    let room = SAMPLE.saturating_sub(kept.len());
-                    kept.push_str(&text[..text.floor_char_boundary(room.min(text.len()))]);
+                if self.keep == Keep::Sample {
+                    self.keep_text(text, SAMPLE);
                 }
+            }
+            if let (Keep::Content, Some(text)) = (self.keep, &piece.content) {
+                self.keep_text(text, WHOLE);
             }
             if self.streamed {
                 self.chunk(piece, at_us);
@@ -311,6 +324,12 @@ impl Told {
             self.record.finish_reason = Some(reason.clone().into_owned());
         }
         self.ended |= piece.last;
+    }
+
+    fn keep_text(&mut self, text: &str, most: usize) {
+        let kept = self.record.text.get_or_insert_default();
+        let room = most.saturating_sub(kept.len());
+        kept.push_str(&text[..text.floor_char_boundary(room.min(text.len()))]);
     }
 
     fn chunk(&mut self, piece: &Piece<'_>, at_us: u64) {

@@ -49,6 +49,7 @@ pub fn piece(data: &[u8]) -> Result<Piece<'_>, Malformed> {
         piece.server = Some(ServerTimings {
             prefill_ms: ms(line.prompt_eval_duration),
             decode_ms: ms(line.eval_duration),
+            cached_tokens: None,
         });
     }
     Ok(piece)

@@ -199,7 +199,11 @@ impl Timings {
         piece.tokens_out = self.predicted_n;
         piece.tokens_cached = self.cache_n;
         piece.source = Some(TokenSource::Engine);
-        piece.server = Some(ServerTimings { prefill_ms: self.prompt_ms, decode_ms: self.predicted_ms });
+        piece.server = Some(ServerTimings {
+            prefill_ms: self.prompt_ms,
+            decode_ms: self.predicted_ms,
+            cached_tokens: self.cache_n,
+        });
     }
 }
 

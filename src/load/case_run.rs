@@ -20,6 +20,7 @@ use super::progress::Counters;
 use super::recorder::Recorder;
 use super::stop::Stop;
 use super::workload::Workload;
+use crate::engine::answer::Keep;
 use crate::engine::connection::Connector;
 use crate::engine::wire::{self, Wire};
 use crate::plan::arrivals;
@@ -344,7 +345,7 @@ impl Run {
             prepared: &prepared[at],
             salt: wire::salt(mixed(case.salt, case.index as u64, number)),
             record,
-            keeps_text: !warmup && n < u64::from(case.samples),
+            keep: if !warmup && n < u64::from(case.samples) { Keep::Sample } else { Keep::Nothing },
         };
         perform(shared, lane, order).await
     }
@@ -357,7 +358,7 @@ impl Run {
 }
 
 /// A number for a salt: each of its parts changes all of it (the finaliser of SplitMix64).
-fn mixed(salt: u64, case: u64, number: u64) -> u64 {
+pub(super) fn mixed(salt: u64, case: u64, number: u64) -> u64 {
     let mut mixed =
         salt ^ case.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93);
     for (shift, factor) in [(30, 0xBF58_476D_1CE4_E5B9), (27, 0x94D0_49BB_1331_11EB)] {
@@ -367,7 +368,7 @@ fn mixed(salt: u64, case: u64, number: u64) -> u64 {
 }
 
 /// CPU time of this thread, user and system, in microseconds.
-fn thread_cpu_us() -> u64 {
+pub(super) fn thread_cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1_000
 }

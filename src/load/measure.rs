@@ -2,29 +2,34 @@
 //! load. What went wrong before or between cases is a refusal in a file; what went wrong with a request is
 //! in its record.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::case_run::{self, Case};
+use super::case_run::{self, Case, Cost};
+use super::conversation_fit::{self, Fit, Whose};
+use super::conversation_run::{self, Dialogue, PrefixCounters};
 use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
 use super::stop::Stop;
-use super::workload::{self, Calibration};
+use super::workload::{self, Calibration, Workload};
 use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
 use crate::engine::wire::Wire;
 use crate::files::atomic_write;
+use crate::plan::conversation_turns::Script;
 use crate::request::load_test::CachePolicy;
 use crate::run::measure_plan::{
     ADDRESS_FILE, CaseAmount, CaseLoad, CasePlan, Endpoint, EngineAddress, KeySource, MEASURE_VERSION,
-    MeasurePlan, PLAN_FILE, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
+    MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
 };
 use crate::run::reason::{Reason, Refusal};
-use crate::run::request_record::{CaseEnded, CaseStarted, Line, TargetFacts};
+use crate::run::request_record::{CaseEnded, CaseSkipped, CaseStarted, EndedEarly, Line, TargetFacts};
 
 pub use super::stop::Stop as StopMeasuring;
 
@@ -50,8 +55,7 @@ pub struct Reached {
 }
 
 /// Measures what the plan in `folder` says. `service_key` finds the key of a service of the catalogue, `looks`
-/// makes the look at the machine once the targets are
-/// known.
+/// makes the look at the machine once the targets are known, `prefix_counters` reads an engine's metrics.
 ///
 /// # Errors
 /// Why measuring could not begin or go on; it is in the refusal's file as well.
@@ -60,8 +64,9 @@ pub fn measure(
     stop: &Stop,
     service_key: impl Fn(&str) -> Result<String, String>,
     looks: impl FnOnce(&[Reached]) -> Look,
+    prefix_counters: &PrefixCounters,
 ) -> Result<(), Refusal> {
-    let outcome = carry_out(folder, stop, &service_key, looks);
+    let outcome = carry_out(folder, stop, &service_key, looks, prefix_counters);
     if let Err(refusal) = &outcome
         && let Ok(bytes) = serde_json::to_vec(refusal)
         && let Err(error) = atomic_write::replace(&folder.join(REFUSAL_FILE), &bytes, 0o600)
@@ -76,6 +81,7 @@ fn carry_out(
     stop: &Stop,
     service_key: &ServiceKey<'_>,
     looks: impl FnOnce(&[Reached]) -> Look,
+    prefix_counters: &PrefixCounters,
 ) -> Result<(), Refusal> {
     let began = Instant::now();
     let plan = read_plan(folder)?;
@@ -90,8 +96,17 @@ fn carry_out(
     let (recorder, writer) =
         Recorder::open(&records).map_err(|error| internal(&format!("{}: {error}", records.display())))?;
     let calibration = Calibration::default();
-    let under_way =
-        UnderWay { folder, plan: &plan, reached: &reached, stop, runtime: &runtime, began, calibration };
+    let under_way = UnderWay {
+        folder,
+        plan: &plan,
+        reached: &reached,
+        stop,
+        runtime: &runtime,
+        began,
+        calibration,
+        prefix_counters,
+        warmed: RefCell::default(),
+    };
     let outcome = under_way.measure(recorder, looks);
     writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
     outcome
@@ -106,12 +121,16 @@ struct UnderWay<'a> {
     runtime: &'a tokio::runtime::Runtime,
     began: Instant,
     calibration: Calibration,
+    prefix_counters: &'a PrefixCounters,
+    /// Targets that have held a conversation.
+    warmed: RefCell<BTreeSet<usize>>,
 }
 
 impl UnderWay<'_> {
     /// Asks every target, then measures case by case. A stop ends it early and well.
     fn measure(&self, recorder: Recorder, looks: impl FnOnce(&[Reached]) -> Look) -> Result<(), Refusal> {
         let Some(facts) = self.facts(&recorder)? else { return Ok(()) };
+        let Some(fit) = self.fit(&facts, &recorder) else { return Ok(()) };
         let measured = Arc::new(AtomicUsize::new(0));
         let watched = Watched {
             wires: self.reached.iter().map(|target| Arc::clone(&target.wire)).collect(),
@@ -122,11 +141,11 @@ impl UnderWay<'_> {
         let look = looks(self.reached);
         let sampling = Sampling::start(&self.folder.join(SERIES_FILE), watched, look)
             .map_err(|error| internal(&format!("the series cannot be kept: {error}")))?;
-        let cases = self.plan.cases.iter().enumerate();
+        let cases = self.plan.cases.iter().enumerate().filter(|(index, _)| !fit.leaves_out(*index));
         let mut outcome = Ok(());
         for (index, case) in cases {
             measured.store(case.target, Ordering::Relaxed);
-            outcome = self.case(index, case, &facts, &recorder);
+            outcome = self.case(index, case, &facts, &fit, &recorder);
             if outcome.is_err() || self.stop.is_stopped() {
                 break;
             }
@@ -156,11 +175,32 @@ impl UnderWay<'_> {
         Ok(Some(facts))
     }
 
+    /// Which conversations can be held; `None` where the stop came first.
+    fn fit(&self, facts: &[TargetFacts], recorder: &Recorder) -> Option<Fit> {
+        let mut fit = Fit::default();
+        let PromptPlan::Conversations(plan) = &self.plan.prompts else { return Some(fit) };
+        let all: BTreeSet<Whose> =
+            self.plan.cases.iter().map(|case| (case.target, case.model.clone())).collect();
+        for whose in all {
+            let (Some(target), Some(told)) = (self.reached.get(whose.0), facts.get(whose.0)) else {
+                continue;
+            };
+            let looked = fit.look(plan, &self.plan.cases, &whose, &target.wire, told, self.plan.seed);
+            self.runtime.block_on(self.stop.unless_stopped(looked))?;
+        }
+        for skipped in fit.too_large() {
+            let index = self.plan.index_from + skipped.index;
+            recorder.keep(Line::Skipped(CaseSkipped { index, ..skipped.clone() }));
+        }
+        Some(fit)
+    }
+
     fn case(
         &self,
         index: usize,
         case: &CasePlan,
         facts: &[TargetFacts],
+        fit: &Fit,
         recorder: &Recorder,
     ) -> Result<(), Refusal> {
         let Self { folder, plan, stop, ref calibration, .. } = *self;
@@ -173,41 +213,69 @@ impl UnderWay<'_> {
                 tokio::time::sleep(Duration::from_millis(plan.pause_ms)).await;
             }
             let cache = prepare_cache(plan, target).await;
-            let made =
-                workload::workload(folder, plan, case, &target.wire, model.as_deref(), calibration).await;
-            made.map(|workload| (cache, workload))
+            let making = workload::workload(folder, plan, case, &target.wire, model.as_deref(), calibration);
+            let workload = match case.conversation {
+                Some(_) => None,
+                None => Some(making.await?),
+            };
+            Ok((cache, workload))
         }));
         let Some(prepared) = prepared else { return Ok(()) };
-        let (cache, workload) = prepared?;
+        let (cache, workload): (String, Option<Workload>) = prepared?;
         let threads = threads(plan, case);
+        // As records count them.
+        let index = plan.index_from + index;
         recorder.keep(Line::Started(CaseStarted {
             index,
             unix_ms: unix_ms(),
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
-            model,
+            model: model.clone(),
             cache,
         }));
         let counters = Arc::new(Counters::default());
-        let of_case = Case {
-            index,
-            plan: case.clone(),
-            wire: Arc::clone(&target.wire),
-            workload,
-            salt: plan.salt,
-            seed: plan.seed,
-            timeout: Duration::from_millis(plan.request_timeout_ms),
-            warmup: plan.warmup,
-            samples: plan.samples,
-            threads,
-            recorder: recorder.clone(),
-            counters: Arc::clone(&counters),
-            stop: stop.clone(),
+        // An engine is warmed up before its first conversation, and before every case of a load.
+        let warmup = match case.conversation {
+            Some(_) if !self.warmed.borrow_mut().insert(case.target) => 0,
+            Some(_) | None => plan.warmup,
         };
-        let shown = Shown { folder, plan, index, case, began: self.began, counters: &counters };
+        let prefix_counters = self.prefix_counters;
+        let load = || {
+            let Some(workload) = workload else {
+                let whose: Whose = (case.target, case.model.clone());
+                let held =
+                    Held { plan, index, case, wire: &target.wire, facts: told, model: model.as_deref() };
+                let (counters, recorder) = (Arc::clone(&counters), recorder.clone());
+                return held.hold(fit, &whose, warmup, prefix_counters, (counters, recorder, stop.clone()));
+            };
+            let cost = case_run::run(Case {
+                index,
+                plan: case.clone(),
+                wire: Arc::clone(&target.wire),
+                workload,
+                salt: plan.salt,
+                seed: plan.seed,
+                timeout: Duration::from_millis(plan.request_timeout_ms),
+                warmup,
+                samples: plan.samples,
+                threads,
+                recorder: recorder.clone(),
+                counters: Arc::clone(&counters),
+                stop: stop.clone(),
+            })?;
+            Ok((cost, None))
+        };
+        let shown = Shown {
+            folder,
+            plan,
+            index: index - plan.index_from,
+            case,
+            began: self.began,
+            counters: &counters,
+        };
         let started_here = matches!(target.plan.endpoint, Endpoint::Started { .. });
         let gone = Cell::new(false);
         let cost = std::thread::scope(|scope| {
-            let running = scope.spawn(|| case_run::run(of_case));
+            let running = scope.spawn(load);
             shown.until(|| {
                 if started_here && counters.refused_in_a_row() >= GONE && !gone.get() {
                     // Nobody starts it again, so the rest would be refusals to the end.
@@ -218,7 +286,8 @@ impl UnderWay<'_> {
             });
             running.join().unwrap_or_else(|_| Err(std::io::Error::other("the case broke")))
         });
-        let cost = cost.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
+        let (cost, early) =
+            cost.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
         recorder.keep(Line::Ended(CaseEnded {
             index,
             unix_ms: unix_ms(),
@@ -226,6 +295,7 @@ impl UnderWay<'_> {
             client_cpu_us: cost.cpu_us,
             busiest_thread_cpu_us: cost.busiest_us,
             cut_short: stop.is_stopped(),
+            early,
         }));
         if gone.get() {
             let name = &target.plan.name;
@@ -235,6 +305,56 @@ impl UnderWay<'_> {
                 .hint("its last words are in `benchlet logs`; what was measured before is kept"));
         }
         Ok(())
+    }
+}
+
+/// A conversation that is about to be held.
+struct Held<'a> {
+    plan: &'a MeasurePlan,
+    index: usize,
+    case: &'a CasePlan,
+    wire: &'a Arc<Wire>,
+    facts: &'a TargetFacts,
+    model: Option<&'a str>,
+}
+
+impl Held<'_> {
+    fn hold(
+        &self,
+        fit: &Fit,
+        whose: &Whose,
+        warmup: u32,
+        prefix_counters: &PrefixCounters,
+        (counters, recorder, stop): (Arc<Counters>, Recorder, Stop),
+    ) -> io::Result<(Cost, Option<EndedEarly>)> {
+        let unknown = || io::Error::other("a case names a conversation that the plan does not have");
+        let plan = self.plan;
+        let PromptPlan::Conversations(conversations) = &plan.prompts else { return Err(unknown()) };
+        let held = self.case.conversation.ok_or_else(unknown)?;
+        let conversation = conversations.conversations.get(held.index).ok_or_else(unknown)?;
+        let script = Script::new(conversation, fit.tokens_a_word(whose), plan.seed);
+        let sizes = fit.sizes(whose, held.index).ok_or_else(unknown)?;
+        conversation_run::hold(&Dialogue {
+            index: self.index,
+            wire: Arc::clone(self.wire),
+            model: self.model,
+            script: &script,
+            sizes,
+            window: conversation_fit::window(conversations, self.facts),
+            cache: held.cache,
+            salted: plan.cache == CachePolicy::Salt,
+            salt: plan.salt,
+            output: &plan.output,
+            stream: plan.stream,
+            timeout: Duration::from_millis(plan.request_timeout_ms),
+            think_time: Duration::from_millis(conversations.think_time_ms),
+            render: None,
+            warmup,
+            recorder,
+            counters,
+            stop,
+            prefix_counters,
+        })
     }
 }
 
@@ -412,12 +532,17 @@ impl Shown<'_> {
     }
 }
 
-/// A case in few words: `c=5 p=512 qwen`.
+/// A case in few words: `c=5 p=512 qwen`, `onboarding Kept`.
 fn label(plan: &MeasurePlan, case: &CasePlan) -> String {
-    let mut words = vec![match case.load {
+    let held = case.conversation.and_then(|held| {
+        let PromptPlan::Conversations(all) = &plan.prompts else { return None };
+        let name = &all.conversations.get(held.index)?.name;
+        Some(format!("{name} {}", held.cache.as_str()))
+    });
+    let mut words = vec![held.unwrap_or_else(|| match case.load {
         CaseLoad::Closed { concurrency } => format!("c={concurrency}"),
         CaseLoad::Open { rate, .. } => format!("{rate}/s"),
-    }];
+    })];
     words.extend(case.input_tokens.map(|tokens| format!("p={tokens}")));
     if plan.targets.len() > 1 {
         words.extend(plan.targets.get(case.target).map(|target| target.name.clone()));

@@ -2,6 +2,8 @@
 //! writes what it saw. Owns the sockets, the clock and the records; judges nothing and knows no store.
 
 mod case_run;
+mod conversation_fit;
+mod conversation_run;
 mod exchange;
 mod lane;
 pub mod measure;
@@ -12,6 +14,7 @@ mod sampling;
 mod stop;
 mod workload;
 
+pub use conversation_run::PrefixCounters;
 pub use progress::{PROGRESS_FILE, Progress};
 pub use sampling::{Look, Looked};
 pub use workload::bad_lines;

@@ -78,6 +78,8 @@ async fn prompts(
     let plain =
         |text: &str| Prompt { content: Content::Text(text.to_owned()), max_tokens: None, temperature: None };
     Ok(match &plan.prompts {
+        // They are held turn by turn.
+        PromptPlan::Conversations(_) => Vec::new(),
         PromptPlan::Builtin => builtin_prompts::PROMPTS.iter().map(|text| plain(text)).collect(),
         PromptPlan::Inline(prompts) => prompts.clone(),
         PromptPlan::File(path) => {

@@ -5,13 +5,18 @@ use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::request::load_test::{Amount, CaseOrder, LoadShape, LoadTest, Prompts};
-use crate::run::measure_plan::{CaseAmount, CaseLoad, CasePlan};
+use crate::request::conversation::{Conversation, Conversations};
+use crate::request::load_test::{Amount, CaseOrder, LoadShape, LoadTest, Prompts, Target};
+use crate::run::measure_plan::{CaseAmount, CaseConversation, CaseLoad, CasePlan};
 
 /// The cells in the order of the request, one repeat after the other, each repeat shuffled by the seed
 /// unless the order is to be as written: what drifts over a run then drifts over no list of the matrix.
-pub fn cases(spec: &LoadTest) -> Vec<CasePlan> {
-    let cells = cells(spec);
+/// `conversations` are those that the request chose.
+pub fn cases(spec: &LoadTest, conversations: &[Conversation]) -> Vec<CasePlan> {
+    let cells = match spec.conversations() {
+        Some(how) => conversation_cells(spec, how, conversations),
+        None => cells(spec),
+    };
     let mut random = ChaCha8Rng::seed_from_u64(spec.seed);
     let mut all = Vec::with_capacity(cells.len() * spec.repeats as usize);
     for repeat in 1..=spec.repeats {
@@ -40,16 +45,11 @@ fn cells(spec: &LoadTest) -> Vec<CasePlan> {
     };
     let lengths: Vec<Option<u32>> = match &spec.prompts {
         Prompts::Synthetic(synthetic) => synthetic.input_tokens.iter().copied().map(Some).collect(),
-        Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) => vec![None],
+        Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) | Prompts::Conversations(_) => vec![None],
     };
     let mut cells = Vec::new();
     for (target, of_target) in spec.targets.iter().enumerate() {
-        let models: Vec<Option<String>> = if of_target.models.is_empty() {
-            vec![None]
-        } else {
-            of_target.models.iter().cloned().map(Some).collect()
-        };
-        for model in &models {
+        for model in &models(of_target) {
             for input_tokens in &lengths {
                 for load in &loads {
                     for amount in &amounts {
@@ -62,6 +62,7 @@ fn cells(spec: &LoadTest) -> Vec<CasePlan> {
                             amount: *amount,
                             ramp_up_ms: spec.load.ramp_up_ms,
                             input_tokens: *input_tokens,
+                            conversation: None,
                         });
                     }
                 }
@@ -69,6 +70,37 @@ fn cells(spec: &LoadTest) -> Vec<CasePlan> {
         }
     }
     cells
+}
+
+fn conversation_cells(spec: &LoadTest, how: &Conversations, conversations: &[Conversation]) -> Vec<CasePlan> {
+    let mut cells = Vec::new();
+    for (target, of_target) in spec.targets.iter().enumerate() {
+        for model in &models(of_target) {
+            for (index, conversation) in conversations.iter().enumerate() {
+                for cache in &how.prefix_cache {
+                    cells.push(CasePlan {
+                        case: u32::try_from(cells.len() + 1).unwrap_or(u32::MAX),
+                        repeat: 1,
+                        target,
+                        model: model.clone(),
+                        load: CaseLoad::Closed { concurrency: 1 },
+                        amount: CaseAmount::Requests(
+                            u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX),
+                        ),
+                        ramp_up_ms: 0,
+                        input_tokens: None,
+                        conversation: Some(CaseConversation { index, cache: *cache }),
+                    });
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// None stands for the model that the server names first.
+fn models(target: &Target) -> Vec<Option<String>> {
+    if target.models.is_empty() { vec![None] } else { target.models.iter().cloned().map(Some).collect() }
 }
 
 #[cfg(test)]
@@ -94,7 +126,7 @@ pub(super) mod tests {
 
     /// Case and repeat in the order in which they are measured.
     fn order(spec: &str) -> Vec<(u32, u32)> {
-        cases(&load_test(&format!("{ONE}{spec}"))).iter().map(|case| (case.case, case.repeat)).collect()
+        cases(&load_test(&format!("{ONE}{spec}")), &[]).iter().map(|case| (case.case, case.repeat)).collect()
     }
 
     fn concurrencies(cases: &[CasePlan]) -> Vec<Option<u32>> {
@@ -114,7 +146,7 @@ load: { concurrency: [1, 4], requests: [10, 20], rampUp: 2s }
 order: AsWritten
 ",
         );
-        let all = cases(&spec);
+        let all = cases(&spec, &[]);
         assert_eq!(all.len(), 3 * 2 * 2 * 2);
         let told = |case: &CasePlan| {
             (case.target, case.model.clone(), case.input_tokens, case.load, case.amount, case.ramp_up_ms)
@@ -136,7 +168,8 @@ order: AsWritten
     fn rates_and_a_duration_make_cases_as_concurrencies_and_requests_do() {
         let spec =
             format!("{ONE}load: {{ rate: [2, 5], arrivals: Constant, duration: 30s }}\norder: AsWritten\n");
-        let seen: Vec<_> = cases(&load_test(&spec)).iter().map(|case| (case.load, case.amount)).collect();
+        let seen: Vec<_> =
+            cases(&load_test(&spec), &[]).iter().map(|case| (case.load, case.amount)).collect();
         let at =
             |rate| (CaseLoad::Open { rate, arrivals: Arrivals::Constant }, CaseAmount::DurationMs(30_000));
         assert_eq!(seen, [at(2.0), at(5.0)]);
@@ -175,8 +208,8 @@ order: AsWritten
     #[test]
     fn a_case_keeps_its_number_wherever_it_is_measured() {
         let lists = "load: { concurrency: [1, 2, 4, 8], requests: 10 }\n";
-        let mut shuffled = cases(&load_test(&format!("{ONE}{lists}seed: 3\n")));
-        let written = cases(&load_test(&format!("{ONE}{lists}order: AsWritten\n")));
+        let mut shuffled = cases(&load_test(&format!("{ONE}{lists}seed: 3\n")), &[]);
+        let written = cases(&load_test(&format!("{ONE}{lists}order: AsWritten\n")), &[]);
         assert_eq!(concurrencies(&written), [Some(1), Some(2), Some(4), Some(8)]);
         shuffled.sort_by_key(|case| case.case);
         assert_eq!(concurrencies(&shuffled), concurrencies(&written));

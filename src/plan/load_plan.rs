@@ -10,11 +10,12 @@ use super::engine_command::engine_command;
 use super::llama_bench_command::{HostModel, labels};
 use super::load_cases;
 use super::service::{Service, ServiceKind, looks_secret};
+use crate::request::conversation::{Conversation, Conversations, Isolation};
 use crate::request::llama_bench::ExecutorChoice;
-use crate::request::load_test::{Conflict, Engine, LoadTest, Prompts, Target, TargetPlace};
+use crate::request::load_test::{Api, Conflict, Engine, LoadTest, Prompts, Target, TargetPlace};
 use crate::run::measure_plan::{
-    CollectorPlan, CustomEngine, Dialect, Endpoint, KeySource, MEASURE_VERSION, MeasurePlan, PromptPlan,
-    TargetPlan,
+    CollectorPlan, ConversationPlan, CustomEngine, Dialect, Endpoint, KeySource, MEASURE_VERSION,
+    MeasurePlan, PromptPlan, TargetPlan, TemplatePlan,
 };
 use crate::run::plan::{Blueprint, EngineTask, ExecutorKind, LoadBlueprint, PLAN_VERSION};
 use crate::run::reason::{Reason, Refusal};
@@ -42,6 +43,10 @@ pub struct Surroundings {
     pub collectors: Vec<CollectorPlan>,
     /// The file of prompts that the spec names.
     pub prompts: Result<Option<PathBuf>, Refusal>,
+    /// Those that the spec chose, read.
+    pub conversations: Result<Vec<Conversation>, Refusal>,
+    /// The chat template that benchlet renders by, where it does.
+    pub template: Result<Option<TemplatePlan>, Refusal>,
     /// benchlet itself.
     pub program: String,
     /// It with the words that make it measure.
@@ -105,6 +110,8 @@ fn usual_url(engine: Option<&Engine>, custom_port: Option<u16>) -> Option<String
 /// A refusal that says what is missing and where.
 pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refusal> {
     let prompts = around.prompts.clone()?;
+    let conversations = around.conversations.clone()?;
+    let template = around.template.clone()?;
     let mut made = Made::default();
     for (index, target) in spec.targets.iter().enumerate() {
         let plan = made.target(spec, target, index, around)?;
@@ -122,15 +129,32 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
     if spec.output.ignore_eos {
         made.warnings.extend(made.targets.iter().filter_map(deaf_to_ignore_eos));
     }
+    let held = match spec.conversations() {
+        Some(how) => to_be_held(how, conversations, spec.targets.len(), spec.repeats)?,
+        None => Vec::new(),
+    };
+    if template.is_some() {
+        // A rendered prompt is a text.
+        made.targets.iter_mut().for_each(|target| target.api = Api::Completions);
+    }
     let labels = labels(&around.instance, &around.request);
     let measure = MeasurePlan {
         version: MEASURE_VERSION,
         targets: made.targets,
-        cases: load_cases::cases(spec),
+        cases: load_cases::cases(spec, &held),
+        index_from: 0,
         prompts: match &spec.prompts {
             Prompts::Builtin => PromptPlan::Builtin,
             Prompts::Inline(list) => PromptPlan::Inline(list.clone()),
             Prompts::File(_) => PromptPlan::File(PROMPTS_COPY.to_owned()),
+            Prompts::Conversations(how) => PromptPlan::Conversations(ConversationPlan {
+                conversations: held,
+                context_size: how.context_size,
+                most: how.max_conversations,
+                think_time_ms: how.think_time_ms,
+                isolation: how.isolation,
+                template,
+            }),
             Prompts::Synthetic(synthetic) => PromptPlan::Synthetic {
                 distribution: synthetic.distribution,
                 shared_prefix_tokens: synthetic.shared_prefix_tokens,
@@ -186,6 +210,35 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         stop: made.stop,
         load: Some(LoadBlueprint { measure, engines: made.engines, prompts }),
     })
+}
+
+/// Most engines that one run starts afresh.
+const MOST_ENGINES: usize = 200;
+
+/// Where each conversation has an engine of its own, those that one process would choose together are chosen
+/// here: the first so many.
+fn to_be_held(
+    how: &Conversations,
+    mut conversations: Vec<Conversation>,
+    targets: usize,
+    repeats: u32,
+) -> Result<Vec<Conversation>, Refusal> {
+    match how.isolation {
+        Isolation::PerRun => return Ok(conversations),
+        Isolation::PerConversation => {}
+    }
+    if let Some(most) = how.max_conversations {
+        conversations.truncate(most as usize);
+    }
+    let engines = conversations.len() * how.prefix_cache.len() * targets * repeats as usize;
+    if engines > MOST_ENGINES {
+        let message = format!(
+            "isolation: PerConversation would start {engines} engines, and at most {MOST_ENGINES} are"
+        );
+        return Err(Refusal::new(Reason::ConversationsUnusable, message)
+            .hint("choose fewer by names, includeTags or maxConversations, or set isolation: PerRun"));
+    }
+    Ok(conversations)
 }
 
 /// Engines that answer as long as they like, whatever a request asks for.

@@ -85,6 +85,8 @@ fn around(services: Vec<FoundService>) -> Surroundings {
         keys: BTreeMap::new(),
         collectors: Vec::new(),
         prompts: Ok(None),
+        conversations: Ok(Vec::new()),
+        template: Ok(None),
         program: "benchlet".to_owned(),
         measurer: words("benchlet measure"),
         timeout_ms: 600_000,

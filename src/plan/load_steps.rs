@@ -2,7 +2,8 @@
 //! together, and between which steps an engine that is started for the run lives. Pure.
 
 use super::docker_command::command_line;
-use crate::run::measure_plan::{CasePlan, Endpoint, MeasurePlan, PLAN_FILE, TargetPlan};
+use crate::request::conversation::Isolation;
+use crate::run::measure_plan::{CasePlan, Endpoint, MeasurePlan, PLAN_FILE, PromptPlan, TargetPlan};
 use crate::run::plan::{Blueprint, ExecutorKind, LoadBlueprint, PLAN_VERSION, Plan, Prepared, Step};
 
 /// Freezes the steps: servers that run are measured together, an engine that is started for the run
@@ -15,14 +16,13 @@ pub fn freeze(blueprint: &Blueprint, load: &LoadBlueprint, prepared: &Prepared) 
     let managed = |target: usize| load.engines.iter().any(|engine| engine.target == target);
     let together: Vec<usize> = (0..load.measure.targets.len()).filter(|target| !managed(*target)).collect();
     if !together.is_empty() {
-        steps.push(load_step(blueprint, load, &together, None));
+        steps.push(load_step(blueprint, load, &together, None, Part::Whole));
     }
     let mut commands = Vec::new();
     let mut images = prepared.images.iter();
     for engine in &load.engines {
-        let step = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         let mut engine = engine.clone();
-        engine.task.id.step = step;
+        engine.task.id.step = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         commands.push(command_line(&engine.task, None));
         // The id, because a tag can move meanwhile.
         if let (Some(container), Some(image)) = (
@@ -31,10 +31,15 @@ pub fn freeze(blueprint: &Blueprint, load: &LoadBlueprint, prepared: &Prepared) 
         ) {
             container.image.clone_from(&image.id);
         }
-        let (target, folder) = (engine.target, engine.task.id.folder_of_any_attempt());
-        steps.push(Step::StartEngine { engine: Box::new(engine) });
-        steps.push(load_step(blueprint, load, &[target], Some(&folder)));
-        steps.push(Step::StopEngine { step });
+        let target = engine.target;
+        for part in parts(load, target) {
+            let step = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+            engine.task.id.step = step;
+            let folder = engine.task.id.folder_of_any_attempt();
+            steps.push(Step::StartEngine { engine: Box::new(engine.clone()) });
+            steps.push(load_step(blueprint, load, &[target], Some(&folder), part));
+            steps.push(Step::StopEngine { step });
+        }
     }
     if !blueprint.stop.is_empty() {
         steps.push(Step::StartService { containers: blueprint.stop.clone() });
@@ -42,7 +47,36 @@ pub fn freeze(blueprint: &Blueprint, load: &LoadBlueprint, prepared: &Prepared) 
     Plan { version: PLAN_VERSION, steps, command: commands.join("\n"), warnings: Vec::new() }
 }
 
-fn load_step(blueprint: &Blueprint, load: &LoadBlueprint, targets: &[usize], engine: Option<&str>) -> Step {
+/// What one engine measures of its target's cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// The case at this place of the target's.
+    One(usize),
+}
+
+/// A fresh engine for each conversation where that is asked for, else one for all.
+fn parts(load: &LoadBlueprint, target: usize) -> Vec<Part> {
+    let isolated = match &load.measure.prompts {
+        PromptPlan::Conversations(plan) => plan.isolation == Isolation::PerConversation,
+        PromptPlan::Builtin | PromptPlan::Inline(_) | PromptPlan::File(_) | PromptPlan::Synthetic { .. } => {
+            false
+        }
+    };
+    if !isolated {
+        return vec![Part::Whole];
+    }
+    let of_target = load.measure.cases.iter().filter(|case| case.target == target).count();
+    (0..of_target).map(Part::One).collect()
+}
+
+fn load_step(
+    blueprint: &Blueprint,
+    load: &LoadBlueprint,
+    targets: &[usize],
+    engine: Option<&str>,
+    part: Part,
+) -> Step {
     let of_targets: Vec<TargetPlan> = targets
         .iter()
         .filter_map(|target| load.measure.targets.get(*target))
@@ -62,9 +96,25 @@ fn load_step(blueprint: &Blueprint, load: &LoadBlueprint, targets: &[usize], eng
             Some(CasePlan { target, ..case.clone() })
         })
         .collect();
-    let plan = MeasurePlan { targets: of_targets, cases, ..load.measure.clone() };
+    let mut plan = MeasurePlan { targets: of_targets, cases, ..load.measure.clone() };
+    match part {
+        Part::Whole => {}
+        Part::One(at) => only(&mut plan, at),
+    }
     let mut task = blueprint.template.clone();
     let text = serde_json::to_string(&plan).unwrap_or_default();
     task.inputs.insert(PLAN_FILE.to_owned(), text);
     Step::Load { task: Box::new(task), plan: Box::new(plan) }
+}
+
+/// Leaves one case with its own conversation; it keeps its place, so that records of the same cell can be told
+/// apart.
+fn only(plan: &mut MeasurePlan, at: usize) {
+    plan.index_from = at;
+    plan.cases = plan.cases.drain(..).skip(at).take(1).collect();
+    let PromptPlan::Conversations(all) = &mut plan.prompts else { return };
+    all.most = None;
+    let Some(held) = plan.cases.first_mut().and_then(|case| case.conversation.as_mut()) else { return };
+    all.conversations = all.conversations.drain(..).skip(held.index).take(1).collect();
+    held.index = 0;
 }

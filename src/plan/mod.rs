@@ -11,6 +11,8 @@ pub mod builtin_prompts;
 mod command_place;
 pub mod command_splice;
 pub mod command_text;
+pub mod conversation_library;
+pub mod conversation_turns;
 pub mod docker_command;
 pub mod engine_command;
 pub mod flag_map;

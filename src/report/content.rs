@@ -140,6 +140,8 @@ pub struct LoadCaseReport {
     /// Indices into `requests`: the slowest by the time from their schedule to their end, slowest first.
     pub slowest: Vec<usize>,
     pub series: Vec<Series>,
+    /// Of a conversation: what the user says at each turn.
+    pub said: Vec<String>,
 }
 
 impl LoadCaseReport {
@@ -174,6 +176,8 @@ pub struct RequestRow {
     pub tokens_in: Option<u64>,
     pub tokens_out: Option<u64>,
     pub tokens_cached: Option<u64>,
+    /// The same by the engine's own timings.
+    pub engine_cached: Option<u64>,
     pub token_source: Option<TokenSource>,
     pub finish_reason: Option<String>,
     pub status: Option<u16>,
@@ -181,6 +185,8 @@ pub struct RequestRow {
     pub message: Option<String>,
     /// Characters of the answer.
     pub chars: u64,
+    /// The answer itself, of samples and of a conversation's turns.
+    pub text: Option<String>,
     pub reconnected: bool,
 }
 

@@ -7,6 +7,9 @@ use super::content::{BenchCase, LoadCaseReport, Report, RequestRow, Results};
 use super::escape::csv as escaped;
 use super::load_status;
 use crate::request::load_test::{Arrivals, Metric};
+use crate::run::conversation_case::ConversationFigures;
+use crate::run::conversation_words::ended_early;
+use crate::stats::mean_difference::Estimate;
 use crate::stats::summary::Summary;
 
 /// What a row is.
@@ -148,6 +151,7 @@ fn load_case(case: &LoadCaseReport, system: &BTreeSet<&String>) -> Record {
     for metric in Metric::ALL {
         record.extend(summary(metric.as_str(), figures.metrics.get(*metric)));
     }
+    record.extend(figures.conversation.iter().flat_map(conversation));
     let client = &figures.client;
     record.extend([
         maybe("client_cpu_percent_of_a_thread", client.cpu_percent_of_a_thread),
@@ -166,6 +170,38 @@ fn load_case(case: &LoadCaseReport, system: &BTreeSet<&String>) -> Record {
         record.push(maybe(&format!("{name}_max"), found.map(|summary| summary.max)));
     }
     record
+}
+
+fn conversation(held: &ConversationFigures) -> Record {
+    let (quality, hits, saved) = (&held.quality, &held.cache_hits, held.saved.as_ref());
+    let bounds = |estimate: Option<Estimate>| estimate.and_then(|estimate| estimate.interval);
+    let seconds = saved.map(|saved| saved.seconds);
+    let percent = saved.and_then(|saved| saved.percent);
+    vec![
+        pair("conversation", &held.name),
+        pair("tags", held.tags.join(" ")),
+        pair("prefix_cache", held.prefix_cache.as_str()),
+        pair("turns", held.turns_asked),
+        maybe("needed_tokens", held.skipped.as_ref().map(|skipped| skipped.needed_tokens)),
+        maybe("ended_early", held.early.as_ref().map(ended_early)),
+        maybe("context_window", held.context.window),
+        maybe("context_peak_tokens", held.context.peak_tokens),
+        maybe("context_peak_percent", held.context.peak_percent),
+        maybe("hits_usage_percent", hits.usage_percent),
+        maybe("hits_engine_percent", hits.engine_percent),
+        maybe("hits_metrics_percent", hits.metrics_percent),
+        maybe("saved_s", seconds.map(|seconds| seconds.value)),
+        maybe("saved_s_low", bounds(seconds).map(|[low, _]| low)),
+        maybe("saved_s_high", bounds(seconds).map(|[_, high]| high)),
+        maybe("saved_percent", percent.map(|percent| percent.value)),
+        maybe("saved_percent_low", bounds(percent).map(|[low, _]| low)),
+        maybe("saved_percent_high", bounds(percent).map(|[_, high]| high)),
+        pair("answers_empty", quality.empty),
+        pair("answers_repeated", quality.repeated),
+        pair("answers_cut", quality.cut),
+        pair("expected", quality.expected),
+        pair("expected_met", quality.met),
+    ]
 }
 
 /// Milliseconds.
@@ -209,12 +245,14 @@ fn request(case: &LoadCaseReport, row: &RequestRow) -> Record {
         maybe("tokens_in", row.tokens_in),
         maybe("tokens_out", row.tokens_out),
         maybe("tokens_cached", row.tokens_cached),
+        maybe("engine_cached", row.engine_cached),
         maybe("token_source", row.token_source.map(|source| source.as_str())),
         maybe("finish_reason", row.finish_reason.as_ref()),
         maybe("status", row.status),
         maybe("error", row.error.map(|error| error.as_str())),
         maybe("message", row.message.as_ref()),
         pair("chars", row.chars),
+        maybe("text", row.text.as_ref()),
         pair("reconnected", row.reconnected),
     ]
 }

@@ -197,6 +197,7 @@ fn load_cases(store: &Store, row: &RunRow, texts: &[String]) -> Result<Vec<LoadC
             label: figures.label(),
             slowest: request_rows::slowest(&requests),
             requests,
+            said: request_rows::said(figures.case, row.plan.as_ref()),
             series: series.into_iter().map(|(name, points)| Series { name, points }).collect(),
             figures,
         });

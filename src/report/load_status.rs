@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::conversation_status;
 use super::status_document::{Draft, four_places};
 use crate::run::load_case::{InvalidReason, LoadCase};
 use crate::run::load_words;
@@ -21,7 +22,7 @@ pub fn conditions(cases: &[LoadCase]) -> Vec<Draft> {
     if cases.is_empty() {
         return Vec::new();
     }
-    let mut drafts = Vec::new();
+    let mut drafts = conversation_status::conditions(cases);
     let bad = cases.iter().find_map(|case| case.invalid.first().map(|invalid| (case, invalid)));
     drafts.push(match bad {
         None => Draft::new(
@@ -85,6 +86,7 @@ pub(super) fn reason_of(reason: InvalidReason) -> Reason {
         InvalidReason::OutputLength => Reason::OutputLength,
         InvalidReason::CutShort => Reason::CutShort,
         InvalidReason::NoSuccess => Reason::NoSuccess,
+        InvalidReason::BrokenAnswers => Reason::BrokenAnswers,
     }
 }
 

@@ -2,6 +2,7 @@
 //! writes nothing.
 
 pub mod content;
+mod conversation_status;
 pub mod csv;
 pub mod escape;
 pub mod format;
@@ -12,6 +13,7 @@ pub mod load_status;
 pub mod markdown;
 pub mod outline;
 mod outline_bench;
+mod outline_conversation;
 mod outline_load;
 mod outline_setup;
 mod outline_slowest;

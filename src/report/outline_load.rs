@@ -6,8 +6,8 @@ use super::load_plots::{against_load, distribution, left_out, over_time, short_n
 use super::outline::{
     Block, Table, UNKNOWN, interval, known, ms_of, number, or_unknown, output_tail, rate_of, table, words,
 };
-use super::outline_slowest;
 use super::plot::Figure;
+use super::{outline_conversation, outline_slowest};
 use crate::request::load_test::Metric;
 use crate::run::load_case::LoadCase;
 use crate::run::load_words::{ms, short};
@@ -17,6 +17,9 @@ pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
     if cases.is_empty() {
         blocks.push(Block::Text("Nothing was measured.".to_owned()));
         return blocks.extend(output_tail(report));
+    }
+    if cases.iter().any(|case| case.figures.conversation.is_some()) {
+        return outline_conversation::cases(report, cases, blocks);
     }
     blocks.push(Block::Table(overview(report, cases)));
     let mut figures = against_load(report, cases);
@@ -201,7 +204,7 @@ fn facts(case: &LoadCase) -> Vec<(String, String)> {
     known(facts)
 }
 
-fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
+pub(super) fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
     let known = Metric::ALL.iter().filter_map(|metric| Some((metric, case.metrics.get(*metric)?)));
     let rows: Vec<Vec<String>> = known
         .map(|(metric, summary)| {
@@ -242,7 +245,7 @@ fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
     )
 }
 
-fn objectives(report: &Report, case: &LoadCase) -> Option<Block> {
+pub(super) fn objectives(report: &Report, case: &LoadCase) -> Option<Block> {
     let rows: Vec<Vec<String>> = case
         .slo
         .iter()
@@ -263,7 +266,7 @@ fn objectives(report: &Report, case: &LoadCase) -> Option<Block> {
     )
 }
 
-fn errors(report: &Report, case: &LoadCase) -> Option<Block> {
+pub(super) fn errors(report: &Report, case: &LoadCase) -> Option<Block> {
     let requests = &case.requests;
     let rows: Vec<Vec<String>> = requests
         .errors
@@ -298,7 +301,7 @@ fn repeats(report: &Report, case: &LoadCase) -> Option<Block> {
     )
 }
 
-fn system(report: &Report, case: &LoadCase) -> Option<Block> {
+pub(super) fn system(report: &Report, case: &LoadCase) -> Option<Block> {
     let rows: Vec<Vec<String>> = case
         .system
         .iter()

@@ -6,7 +6,7 @@ use super::gather::{self, ReportError};
 use super::load_status;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
-use crate::run::load_words;
+use crate::run::{conversation_words, load_words};
 use crate::store::Store;
 use crate::store::runs::{Filter, RunRow};
 
@@ -98,6 +98,10 @@ pub fn bench_headline(cases: &[BenchCase]) -> Option<String> {
 }
 
 fn best_load(cases: &[LoadCase]) -> Option<Figure> {
+    if let Some((Some(value), _, count)) = conversation_words::middle(cases) {
+        let case = format!("median of {count} conversations");
+        return Some(Figure { metric: "ttft p50 ms".to_owned(), value, stddev: None, case });
+    }
     let (case, unit, value) = load_words::best(cases)?;
     Some(Figure { metric: unit.to_owned(), value, stddev: None, case: case.label() })
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::content::RequestRow;
 use crate::request::load_test::Metric;
 use crate::run::load_latency::of_request;
+use crate::run::measure_plan::{MeasurePlan, PromptPlan};
 use crate::run::plan::{Plan, Step};
 use crate::run::request_record::Record;
 
@@ -32,21 +33,25 @@ pub fn rows(lines: &[u8], case: u32, plan: Option<&Plan>) -> Result<Vec<RequestR
     Ok(rows)
 }
 
-/// By the index in the measuring step's own plan; a case is measured by one step alone.
+/// By the index that records have. A case is measured by one step alone, or its repeats by steps that count on.
 fn repeats(case: u32, plan: Option<&Plan>) -> HashMap<usize, u32> {
-    let measured = plan.iter().flat_map(|plan| &plan.steps).filter_map(|step| match step {
-        Step::Load { plan, .. } => Some(plan),
+    measured(plan)
+        .flat_map(|plan| (plan.index_from..).zip(&plan.cases))
+        .filter(|(_, planned)| planned.case == case)
+        .map(|(index, planned)| (index, planned.repeat))
+        .collect()
+}
+
+/// What each measuring step was told.
+fn measured(plan: Option<&Plan>) -> impl Iterator<Item = &MeasurePlan> {
+    plan.into_iter().flat_map(|plan| &plan.steps).filter_map(|step| match step {
+        Step::Load { plan, .. } => Some(plan.as_ref()),
         Step::StopService { .. }
         | Step::Bench { .. }
         | Step::StartService { .. }
         | Step::StartEngine { .. }
         | Step::StopEngine { .. } => None,
-    });
-    measured
-        .flat_map(|plan| plan.cases.iter().enumerate())
-        .filter(|(_, planned)| planned.case == case)
-        .map(|(index, planned)| (index, planned.repeat))
-        .collect()
+    })
 }
 
 fn row(record: Record, repeat: u32) -> RequestRow {
@@ -68,14 +73,26 @@ fn row(record: Record, repeat: u32) -> RequestRow {
         tokens_in: record.tokens_in,
         tokens_out: record.tokens_out,
         tokens_cached: record.tokens_cached,
+        engine_cached: server.cached_tokens,
         token_source: record.token_source,
         finish_reason: record.finish_reason,
         status: record.status,
         error: record.error.as_ref().map(|error| error.kind),
         message: record.error.map(|error| error.message),
         chars: record.chars,
+        text: record.text,
         reconnected: record.reconnected,
     }
+}
+
+/// What the user says at each turn of a case's conversation; nothing of a load test.
+pub fn said(case: u32, plan: Option<&Plan>) -> Vec<String> {
+    let of_case = measured(plan).find_map(|plan| {
+        let PromptPlan::Conversations(all) = &plan.prompts else { return None };
+        let held = plan.cases.iter().find(|planned| planned.case == case)?.conversation?;
+        all.conversations.get(held.index)
+    });
+    of_case.map(|held| held.turns.iter().map(|turn| turn.user.clone()).collect()).unwrap_or_default()
 }
 
 /// Indices of the slowest rows that count, slowest first; failures too, as a time-out is slow.
@@ -113,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_requests_time_is_split_without_a_gap_and_without_counting_anything_twice() {
-        let server = ServerTimings { prefill_ms: Some(30.0), decode_ms: Some(9.0) };
+        let server =
+            ServerTimings { prefill_ms: Some(30.0), decode_ms: Some(9.0), ..ServerTimings::default() };
         let told = Record { server: Some(server), ..record(0, 81_000) };
         let row = &rows(&lines(&[told]), 1, None).unwrap()[0];
         assert_eq!(row.parts(), [Some(2.0), Some(20.0), Some(30.0), Some(30.0), Some(1.0)]);

@@ -54,7 +54,7 @@ pub fn default_timeout_ms(kind: &str) -> u64 {
     const MINUTE: u64 = 60 * 1000;
     match kind {
         // A matrix of many cases, each with requests that may take minutes.
-        "LoadTest" => 60 * MINUTE,
+        "LoadTest" | "Conversation" => 60 * MINUTE,
         _ => 10 * MINUTE,
     }
 }

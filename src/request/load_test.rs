@@ -1,7 +1,9 @@
-//! `kind: LoadTest`: HTTP load on one or several inference servers.
+//! `kind: LoadTest`: HTTP load on one or several inference servers; and what `kind: Conversation`, which
+//! speaks to the same servers, has in common with it.
 
 use serde::{Deserialize, Serialize};
 
+use super::conversation::Conversations;
 use super::flags::Param;
 use super::llama_bench::{Conflict as DeviceConflict, ExecutorChoice, PullPolicy};
 
@@ -70,6 +72,16 @@ pub enum Engine {
     Simulated,
     /// `[engines.NAME]` of the settings.
     Custom(String),
+}
+
+impl LoadTest {
+    /// What `kind: Conversation` asks for.
+    pub fn conversations(&self) -> Option<&Conversations> {
+        match &self.prompts {
+            Prompts::Conversations(conversations) => Some(conversations),
+            Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) | Prompts::Synthetic(_) => None,
+        }
+    }
 }
 
 impl Engine {
@@ -180,6 +192,8 @@ pub enum Prompts {
     /// JSONL, relative to the request.
     File(String),
     Synthetic(Synthetic),
+    /// `kind: Conversation`: one user at a time, and a case is one conversation with all its turns.
+    Conversations(Box<Conversations>),
 }
 
 /// One prompt with what it asks for itself.
@@ -368,6 +382,14 @@ pub struct ValidityLimits {
     pub cache_hit_percent: f64,
     /// Mean output length off the asked one, where the engine was told to go on to it.
     pub output_length_percent: f64,
+    /// A conversation's answers that are empty or repeat themselves.
+    #[serde(default = "usual_broken_answers")]
+    pub broken_answers_percent: f64,
+}
+
+/// For requests that were stored before there was one.
+fn usual_broken_answers() -> f64 {
+    ValidityLimits::default().broken_answers_percent
 }
 
 impl Default for ValidityLimits {
@@ -378,6 +400,7 @@ impl Default for ValidityLimits {
             error_percent: 1.0,
             cache_hit_percent: 1.0,
             output_length_percent: 5.0,
+            broken_answers_percent: 20.0,
         }
     }
 }

@@ -5,10 +5,12 @@ use super::diagnostic::{Diagnostic, Place, did_you_mean};
 use super::fields::{Fields, Problems};
 use super::llama_bench::{ExecutorChoice, PullPolicy};
 use super::load_test::{
-    CachePolicy, CaseOrder, Conflict, Cost, LoadTest, Metric, Objective, Statistic, ValidityLimits,
+    CachePolicy, CaseOrder, Conflict, Cost, Load, LoadTest, Metric, Objective, Output, Prompts, Statistic,
+    ValidityLimits,
 };
 use super::load_test_schema::{COST, VALIDITY, WARMUP};
 use super::load_test_size::{MOST_REPEATS, MOST_WARMUPS, Misfit};
+use super::schema::Field;
 use super::tree::Node;
 use super::{load_test_load, load_test_prompts, load_test_targets, quantities};
 
@@ -32,25 +34,59 @@ const THOROUGH: Thoroughness = Thoroughness { requests: 200, repeats: 3 };
 /// `None` where the spec has errors; they are in the fields' problems. `timeout_ms` is that of the
 /// whole run.
 pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
-    fields.not_yet("gate", "gates come with comparisons; take the field out");
-    fields.not_yet("apply", "what a load test measures is no set of flags; take the field out");
     let usual = fields.choice("preset", &[("Quick", QUICK), ("Thorough", THOROUGH)]).unwrap_or(STANDARD);
-    let targets = load_test_targets::decode(fields);
     let prompts = load_test_prompts::decode(fields);
-    let stream = fields.boolean("stream").unwrap_or(true);
-    let test = LoadTest {
-        targets,
+    let own = Own {
         output: load_test_load::decode_output(fields),
         load: load_test_load::decode(fields, usual.requests),
-        warmup: warmup(fields),
+        warmup: warmup(fields, WARMUP).unwrap_or(DEFAULT_WARMUP),
+        request_timeout_ms: DEFAULT_REQUEST_TIMEOUT_MS,
+        samples: fields.integer("samples", 0, 100).unwrap_or(DEFAULT_SAMPLES),
+        repeats: usual.repeats,
+        threads: fields.integer("threads", 1, 1024),
+        validity: VALIDITY,
+    };
+    let test = served(fields, own, prompts)?;
+    // What does not fit together is told once each field is right.
+    if !fields.problems.has_errors() {
+        check_whole(&test, fields, timeout_ms);
+    }
+    Some(test)
+}
+
+/// What each kind that speaks to servers reads by itself; times are defaults.
+pub(super) struct Own {
+    pub output: Output,
+    pub load: Load,
+    pub warmup: u32,
+    pub request_timeout_ms: u64,
+    pub samples: u32,
+    pub repeats: u32,
+    pub threads: Option<u32>,
+    /// The limits that the kind has.
+    pub validity: &'static [Field],
+}
+
+/// The fields that all of them have. Every field is looked at, even where `prompts` are not usable.
+pub(super) fn served(fields: &Fields<'_>, own: Own, prompts: Option<Prompts>) -> Option<LoadTest> {
+    fields.not_yet("gate", "gates come with comparisons; take the field out");
+    fields.not_yet("apply", "what a load test measures is no set of flags; take the field out");
+    let targets = load_test_targets::decode(fields);
+    let stream = fields.boolean("stream").unwrap_or(true);
+    let slo = fields.get("slo").map(|node| objectives(node, stream, fields.problems)).unwrap_or_default();
+    let test = LoadTest {
+        targets,
+        output: own.output,
+        load: own.load,
+        warmup: own.warmup,
         request_timeout_ms: fields
             .parsed("requestTimeout", quantities::time)
-            .unwrap_or(DEFAULT_REQUEST_TIMEOUT_MS),
+            .unwrap_or(own.request_timeout_ms),
         stream,
-        slo: fields.get("slo").map(|node| objectives(node, stream, fields.problems)).unwrap_or_default(),
-        samples: fields.integer("samples", 0, 100).unwrap_or(DEFAULT_SAMPLES),
+        slo,
+        samples: own.samples,
         cost: cost(fields),
-        validity: validity(fields),
+        validity: validity(fields, own.validity),
         order: fields
             .choice("order", &[("Shuffled", CaseOrder::Shuffled), ("AsWritten", CaseOrder::AsWritten)])
             .unwrap_or_default(),
@@ -62,8 +98,8 @@ pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
                 &[("Salt", CachePolicy::Salt), ("Flush", CachePolicy::Flush), ("Keep", CachePolicy::Keep)],
             )
             .unwrap_or_default(),
-        repeats: fields.integer("repeats", 1, MOST_REPEATS).unwrap_or(usual.repeats),
-        threads: fields.integer("threads", 1, 1024),
+        repeats: fields.integer("repeats", 1, MOST_REPEATS).unwrap_or(own.repeats),
+        threads: own.threads,
         conflict: fields
             .choice(
                 "conflict",
@@ -82,10 +118,6 @@ pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
             .unwrap_or(DEFAULT_ENGINE_START_TIMEOUT_MS),
         prompts: prompts?,
     };
-    // What does not fit together is told once each field is right.
-    if !fields.problems.has_errors() {
-        check_whole(&test, fields, timeout_ms);
-    }
     Some(test)
 }
 
@@ -103,11 +135,10 @@ fn check_whole(test: &LoadTest, fields: &Fields<'_>, timeout_ms: u64) {
     }
 }
 
-fn warmup(spec: &Fields<'_>) -> u32 {
-    spec.get("warmup")
-        .and_then(|node| Fields::new(node, "spec.warmup", WARMUP, spec.problems))
-        .and_then(|fields| fields.integer("requests", 0, MOST_WARMUPS))
-        .unwrap_or(DEFAULT_WARMUP)
+/// `table` is the map's own, which tells the kind's default.
+pub(super) fn warmup(spec: &Fields<'_>, table: &'static [Field]) -> Option<u32> {
+    let fields = Fields::new(spec.get("warmup")?, "spec.warmup", table, spec.problems)?;
+    fields.integer("requests", 0, MOST_WARMUPS)
 }
 
 fn cost(spec: &Fields<'_>) -> Option<Cost> {
@@ -117,10 +148,10 @@ fn cost(spec: &Fields<'_>) -> Option<Cost> {
     Some(Cost { per_hour })
 }
 
-fn validity(spec: &Fields<'_>) -> ValidityLimits {
+fn validity(spec: &Fields<'_>, table: &'static [Field]) -> ValidityLimits {
     let standard = ValidityLimits::default();
     let fields =
-        spec.get("validity").and_then(|node| Fields::new(node, "spec.validity", VALIDITY, spec.problems));
+        spec.get("validity").and_then(|node| Fields::new(node, "spec.validity", table, spec.problems));
     let Some(fields) = fields else {
         return standard;
     };
@@ -133,6 +164,13 @@ fn validity(spec: &Fields<'_>) -> ValidityLimits {
         error_percent: fields.parsed("errorRate", share).unwrap_or(standard.error_percent),
         cache_hit_percent: fields.parsed("cacheHits", share).unwrap_or(standard.cache_hit_percent),
         output_length_percent: fields.parsed("outputLength", share).unwrap_or(standard.output_length_percent),
+        // Only a conversation's answers are judged.
+        broken_answers_percent: table
+            .iter()
+            .any(|field| field.name == "brokenAnswers")
+            .then(|| fields.parsed("brokenAnswers", share))
+            .flatten()
+            .unwrap_or(standard.broken_answers_percent),
     }
 }
 

@@ -52,7 +52,8 @@ pub fn decode(spec: &Fields<'_>) -> Option<Prompts> {
 fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
     match (fields.get("file"), fields.get("inline"), fields.get("synthetic")) {
         (Some(node), None, None) => {
-            fields.text("file").and_then(|path| file(node, path, fields)).map(Prompts::File)
+            let path = fields.text("file")?;
+            relative_file(node, "file", path, "prompts.jsonl", fields).map(Prompts::File)
         }
         (None, Some(_), None) => inline(fields).map(Prompts::Inline),
         (None, None, Some(node)) => synthetic(node, fields.problems).map(Prompts::Synthetic),
@@ -67,13 +68,22 @@ fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
     }
 }
 
-fn file(node: &Node, path: String, fields: &Fields<'_>) -> Option<String> {
+/// A path that can lie beneath the root; `example` shows one.
+pub(super) fn relative_file(
+    node: &Node,
+    name: &'static str,
+    path: String,
+    example: &str,
+    fields: &Fields<'_>,
+) -> Option<String> {
     if path.is_empty() || path.starts_with('/') || path.starts_with('~') || path.contains(['\0', '\n']) {
         fields.wrong(
             node,
-            "file",
+            name,
             &path,
-            "a path relative to this file, such as prompts.jsonl; the setting read_dirs allows other folders",
+            &format!(
+                "a path relative to this file, such as {example}; the setting read_dirs allows other folders"
+            ),
         );
         return None;
     }

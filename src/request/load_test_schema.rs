@@ -11,8 +11,8 @@ use super::schema::{
 };
 
 pub const LOAD_TEST: &[Field] = &[
-    field("targets", Shape::List(&Shape::Map(TARGET)), "The engines to measure, one after the other."),
-    field("target", Shape::Map(TARGET), "The engine to measure, where there is one only."),
+    TARGETS_FIELD,
+    TARGET_FIELD,
     field(
         "prompts",
         Shape::AnyOf(&[Shape::OneOf(&["builtin"]), Shape::Map(PROMPTS)]),
@@ -22,36 +22,16 @@ pub const LOAD_TEST: &[Field] = &[
     field("load", Shape::Map(LOAD), "How many requests, and how they arrive."),
     field("warmup", Shape::Map(WARMUP), "Requests before each case that do not count."),
     field("requestTimeout", Shape::Duration, "Longest time for one request (30s)."),
-    field(
-        "stream",
-        Shape::Boolean,
-        "Whether answers are streamed (true); without it there is no time to first token.",
-    ),
-    field("slo", Shape::Objectives, "Upper bounds such as ttft_p95: 500ms; goodput counts what meets them."),
+    STREAM,
+    SLO,
     field("samples", Shape::Integer { least: 0, most: 100 }, "Answers whose text is kept, a case (3)."),
-    field("cost", Shape::Map(COST), "What the machine costs, for figures in money."),
+    COST_FIELD,
     field("validity", Shape::Map(VALIDITY), "Beyond these limits a run says Valid=False."),
-    field(
-        "order",
-        Shape::OneOf(&["Shuffled", "AsWritten"]),
-        "The order of the cases (Shuffled, by the seed).",
-    ),
-    field(
-        "seed",
-        Shape::Integer { least: 0, most: u32::MAX },
-        "Seeds the order of cases, arrivals, prompts and salts (1).",
-    ),
-    field("pause", Shape::Duration, "Rest between two cases (0s)."),
-    field(
-        "cache",
-        Shape::OneOf(&["Salt", "Flush", "Keep"]),
-        "The engine's prompt cache: prompts that cannot be in it (Salt), emptied before each case, or kept.",
-    ),
-    field(
-        "repeats",
-        Shape::Integer { least: 1, most: MOST_REPEATS },
-        "How often the whole matrix is measured, interleaved (1).",
-    ),
+    ORDER,
+    SEED,
+    PAUSE,
+    CACHE,
+    REPEATS,
     field(
         "threads",
         Shape::Integer { least: 1, most: 1024 },
@@ -62,23 +42,10 @@ pub const LOAD_TEST: &[Field] = &[
         Shape::OneOf(&["Quick", "Thorough"]),
         "Quick: 20 requests, 1 repeat. Thorough: 200 requests, 3 repeats. Other fields go over it.",
     ),
-    field(
-        "conflict",
-        Shape::OneOf(&["Share", "Fail", "Stop", "UseRunning"]),
-        "If a managed target's service runs already: start a second one, fail (the default), stop it for the \
-         run, or measure the one that runs.",
-    ),
-    field(
-        "executor",
-        Shape::OneOf(&["auto", "docker", "process"]),
-        "Where managed engines run; the client is always a process.",
-    ),
-    field("imagePullPolicy", Shape::OneOf(&["IfNotPresent", "Always", "Never"]), "When images are pulled."),
-    field(
-        "engineStartTimeout",
-        Shape::Duration,
-        "Longest time for a managed engine to become healthy (10m).",
-    ),
+    CONFLICT,
+    MANAGED_EXECUTOR,
+    PULL_POLICY,
+    ENGINE_START_TIMEOUT,
     SUSPEND,
     STATE,
     RERUN,
@@ -88,8 +55,64 @@ pub const LOAD_TEST: &[Field] = &[
     BACKOFF_LIMIT,
     GATE,
     REPORT_FIELD,
-    field("apply", Shape::Any, "Puts the result into the service. Not for load tests in this version."),
+    LOAD_TEST_APPLY,
 ];
+
+// What every kind has that speaks to servers.
+pub(super) const TARGETS_FIELD: Field =
+    field("targets", Shape::List(&Shape::Map(TARGET)), "The engines to measure, one after the other.");
+pub(super) const TARGET_FIELD: Field =
+    field("target", Shape::Map(TARGET), "The engine to measure, where there is one only.");
+pub(super) const STREAM: Field = field(
+    "stream",
+    Shape::Boolean,
+    "Whether answers are streamed (true); without it there is no time to first token.",
+);
+pub(super) const SLO: Field =
+    field("slo", Shape::Objectives, "Upper bounds such as ttft_p95: 500ms; goodput counts what meets them.");
+pub(super) const COST_FIELD: Field =
+    field("cost", Shape::Map(COST), "What the machine costs, for figures in money.");
+pub(super) const ORDER: Field = field(
+    "order",
+    Shape::OneOf(&["Shuffled", "AsWritten"]),
+    "The order of the cases (Shuffled, by the seed).",
+);
+pub(super) const SEED: Field = field(
+    "seed",
+    Shape::Integer { least: 0, most: u32::MAX },
+    "Seeds the order of cases, arrivals, prompts and salts (1).",
+);
+pub(super) const PAUSE: Field = field("pause", Shape::Duration, "Rest between two cases (0s).");
+pub(super) const CACHE: Field = field(
+    "cache",
+    Shape::OneOf(&["Salt", "Flush", "Keep"]),
+    "The engine's prompt cache: prompts that cannot be in it (Salt), emptied before each case, or kept.",
+);
+pub(super) const REPEATS: Field = field(
+    "repeats",
+    Shape::Integer { least: 1, most: MOST_REPEATS },
+    "How often the whole matrix is measured, interleaved (1).",
+);
+pub(super) const CONFLICT: Field = field(
+    "conflict",
+    Shape::OneOf(&["Share", "Fail", "Stop", "UseRunning"]),
+    "If a managed target's service runs already: start a second one, fail (the default), stop it for the \
+     run, or measure the one that runs.",
+);
+pub(super) const MANAGED_EXECUTOR: Field = field(
+    "executor",
+    Shape::OneOf(&["auto", "docker", "process"]),
+    "Where managed engines run; the client is always a process.",
+);
+pub(super) const PULL_POLICY: Field =
+    field("imagePullPolicy", Shape::OneOf(&["IfNotPresent", "Always", "Never"]), "When images are pulled.");
+pub(super) const ENGINE_START_TIMEOUT: Field = field(
+    "engineStartTimeout",
+    Shape::Duration,
+    "Longest time for a managed engine to become healthy (10m).",
+);
+pub(super) const LOAD_TEST_APPLY: Field =
+    field("apply", Shape::Any, "Puts the result into the service. Not for load tests in this version.");
 
 pub const TARGET: &[Field] = &[
     field("name", Shape::Text, "As results call it; the service, else engine and address."),
@@ -231,10 +254,14 @@ pub const WARMUP: &[Field] =
 pub const COST: &[Field] =
     &[required("perHour", Shape::Number { least: 0.0, most: 1e9 }, "In any currency.")];
 
-pub const VALIDITY: &[Field] = &[
-    field("clientDelay", Shape::Duration, "Median of how late requests were sent (10ms)."),
-    field("clientCpu", Shape::Percent, "Of one core, by client thread (80%)."),
-    field("errorRate", Shape::Percent, "Failed requests (1%)."),
-    field("cacheHits", Shape::Percent, "Prompt tokens out of a cache that should have been cold (1%)."),
-    field("outputLength", Shape::Percent, "Mean output length off the asked one, with ignoreEos (5%)."),
-];
+pub const VALIDITY: &[Field] = &[CLIENT_DELAY, CLIENT_CPU, ERROR_RATE, CACHE_HITS, OUTPUT_LENGTH];
+
+pub(super) const CLIENT_DELAY: Field =
+    field("clientDelay", Shape::Duration, "Median of how late requests were sent (10ms).");
+pub(super) const CLIENT_CPU: Field =
+    field("clientCpu", Shape::Percent, "Of one core, by client thread (80%).");
+pub(super) const ERROR_RATE: Field = field("errorRate", Shape::Percent, "Failed requests (1%).");
+pub(super) const CACHE_HITS: Field =
+    field("cacheHits", Shape::Percent, "Prompt tokens out of a cache that should have been cold (1%).");
+pub(super) const OUTPUT_LENGTH: Field =
+    field("outputLength", Shape::Percent, "Mean output length off the asked one, with ignoreEos (5%).");

@@ -25,6 +25,28 @@ enum Settable {
     Samples,
 }
 
+impl Settable {
+    /// Whether it is about how requests arrive, which conversations have no say in.
+    fn is_of_load(self) -> bool {
+        match self {
+            Self::Concurrency
+            | Self::Rate
+            | Self::Requests
+            | Self::Duration
+            | Self::RampUp
+            | Self::InputTokens
+            | Self::Samples => true,
+            Self::MaxTokens
+            | Self::Temperature
+            | Self::Warmup
+            | Self::RequestTimeout
+            | Self::Model
+            | Self::Repeats
+            | Self::Seed => false,
+        }
+    }
+}
+
 /// Each with its short name and where it stands in a request.
 const SETTABLE: &[(&str, &[&str], Settable)] = &[
     ("concurrency", &["load.concurrency"], Settable::Concurrency),
@@ -53,6 +75,9 @@ impl LoadTest {
     /// fits is [`LoadTest::check_timeout`]'s to say.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let field = find(name)?;
+        if self.conversations().is_some() && field.is_of_load() {
+            return Err(format!("{name} is none of a conversation's: one user has it, turn by turn"));
+        }
         let mut changed = self.clone();
         changed.apply(field, value).map_err(|right| format!("{name} cannot be \"{value}\" ({right})"))?;
         changed.check_size().map_err(|misfit| format!("{} ({})", misfit.message, misfit.hint))?;
@@ -87,7 +112,7 @@ impl LoadTest {
             }
             Settable::InputTokens => match &mut self.prompts {
                 Prompts::Synthetic(synthetic) => synthetic.input_tokens = list(value, tokens)?,
-                Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) => {
+                Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) | Prompts::Conversations(_) => {
                     return Err("the request's prompts are not synthetic".to_owned());
                 }
             },

@@ -24,7 +24,8 @@ pub struct Misfit {
 }
 
 impl LoadTest {
-    /// Cases of one run: every combination of its lists, so many times as it is repeated.
+    /// Cases of one run: every combination of its lists, so many times as it is repeated. Of conversations,
+    /// the cases that each of them makes.
     pub fn cases(&self) -> u64 {
         let models: u64 = self.targets.iter().map(|target| count(target.models.len())).sum();
         let loads = match &self.load.shape {
@@ -37,6 +38,8 @@ impl LoadTest {
         };
         let lengths = match &self.prompts {
             Prompts::Synthetic(synthetic) => synthetic.input_tokens.len(),
+            // How many conversations there are is known once their files are read.
+            Prompts::Conversations(all) => all.prefix_cache.len(),
             Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) => 1,
         };
         [count(loads), count(amounts), count(lengths), u64::from(self.repeats)]

@@ -157,6 +157,7 @@ fn every_field_of_a_load_test_is_read() {
             error_percent: 0.0,
             cache_hit_percent: 2.0,
             output_length_percent: 10.0,
+            broken_answers_percent: 20.0,
         },
         order: CaseOrder::AsWritten,
         seed: 42,
@@ -611,6 +612,7 @@ fn the_full_example_has_every_field_of_the_tables() {
             Shape::Map(fields) => names(fields, found),
             Shape::List(inner) | Shape::OneOrMore(inner, _) => shape(inner, found),
             Shape::AnyOf(shapes) => shapes.iter().for_each(|inner| shape(inner, found)),
+            Shape::Documents(fields) => names(fields, found),
             Shape::Text
             | Shape::Boolean
             | Shape::Integer { .. }

@@ -4,6 +4,10 @@
 
 pub mod apply;
 pub mod control;
+pub mod conversation;
+pub mod conversation_decode;
+pub mod conversation_file;
+pub mod conversation_schema;
 pub mod diagnostic;
 pub mod fields;
 pub mod flags;

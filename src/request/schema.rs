@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::conversation_schema::{CONVERSATION, FILE};
 use super::load_test_schema::LOAD_TEST;
 
 /// One field of a map.
@@ -46,6 +47,8 @@ pub enum Shape {
     ServerFlags,
     /// Upper bounds of latencies by name.
     Objectives,
+    /// Texts by name, or maps of these fields.
+    Documents(&'static [Field]),
     /// A case's number or its columns.
     Case,
     Any,
@@ -61,9 +64,9 @@ pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str
 
 pub const API_VERSION: &str = "benchlet/v1";
 /// Kinds that this version carries out.
-pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Apply"];
+pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Conversation", "Apply"];
 /// Kinds that the format reserves for later versions.
-pub const KINDS_TO_COME: &[&str] = &["Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
+pub const KINDS_TO_COME: &[&str] = &["Tune", "Baseline", "Comparison", "Schedule", "Model"];
 
 // What every kind that measures has.
 pub(super) const SUSPEND: Field =
@@ -203,6 +206,7 @@ pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
     match kind {
         "LlamaBench" => Some(LLAMA_BENCH),
         "LoadTest" => Some(LOAD_TEST),
+        "Conversation" => Some(CONVERSATION),
         "Apply" => Some(APPLY),
         _ => None,
     }
@@ -216,6 +220,13 @@ pub fn kind_schema(kind: &str) -> Option<Value> {
     schema["properties"]["spec"] = spec;
     schema["title"] = json!(format!("benchlet {kind}"));
     Some(with_header(schema))
+}
+
+/// The JSON Schema of a file of conversations.
+pub fn conversations_schema() -> Value {
+    let mut schema = map_schema(FILE);
+    schema["title"] = json!("benchlet conversations");
+    with_header(schema)
 }
 
 /// The JSON Schema of any request, for `# yaml-language-server: $schema=`.
@@ -297,6 +308,10 @@ fn shape_schema(shape: &Shape) -> Value {
             "type": "object",
             "propertyNames": { "enum": super::load_test_decode::objective_names().collect::<Vec<_>>() },
             "additionalProperties": shape_schema(&Shape::Duration),
+        }),
+        Shape::Documents(fields) => json!({
+            "type": "object",
+            "additionalProperties": { "anyOf": [{ "type": "string" }, map_schema(fields)] },
         }),
         Shape::Case => json!({ "type": ["integer", "object"] }),
         Shape::Any => json!({}),

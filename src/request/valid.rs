@@ -9,8 +9,8 @@ use super::fields::{Fields, Problems};
 use super::flags::Param;
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
-use super::load_test_decode;
 use super::tree::Node;
+use super::{conversation_decode, load_test_decode};
 use super::{hash, schema};
 
 /// A request that can be carried out as far as its text can tell.
@@ -28,6 +28,7 @@ pub struct ValidRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Spec {
     LlamaBench(LlamaBench),
+    /// `kind: Conversation` as well, which is said to the same servers.
     LoadTest(Box<LoadTest>),
     Apply(Apply),
 }
@@ -72,6 +73,7 @@ impl Spec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::LlamaBench(_) => "LlamaBench",
+            Self::LoadTest(spec) if spec.conversations().is_some() => "Conversation",
             Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
         }
@@ -124,6 +126,7 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
     let spec = match kind {
         "LlamaBench" => Spec::LlamaBench(llama_bench::decode(&fields)?),
         "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
+        "Conversation" => Spec::LoadTest(Box::new(conversation_decode::decode(&fields)?)),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -278,11 +281,11 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_later_version_is_refused_and_not_ignored() {
-        let found = messages(check("apiVersion: benchlet/v1\nkind: Conversation\nspec: {}\n"));
+        let found = messages(check("apiVersion: benchlet/v1\nkind: Tune\nspec: {}\n"));
         assert_eq!(
             found,
             [
-                "2:7: kind Conversation is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Apply)"
+                "2:7: kind Tune is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Conversation, Apply)"
             ]
         );
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::conversation_case::ConversationFigures;
 use super::request_record::{ErrorKind, TokenSource};
 use super::series::SeriesSummary;
 use crate::request::load_test::{Arrivals, Metric};
@@ -61,6 +62,9 @@ pub struct LoadCase {
     /// Where the request says what the machine costs.
     #[serde(default)]
     pub cost: Option<Cost>,
+    /// Of `kind: Conversation`: what its turns yielded.
+    #[serde(default)]
+    pub conversation: Option<ConversationFigures>,
     /// The figures are made up by the simulated engine.
     pub simulated: bool,
 }
@@ -199,6 +203,7 @@ pub enum InvalidReason {
     OutputLength,
     CutShort,
     NoSuccess,
+    BrokenAnswers,
 }
 
 /// How the measuring client itself did.
@@ -242,10 +247,17 @@ pub struct RepeatFigures {
 
 impl LoadCase {
     /// The case for a table's row, `c=5 p=512 openai/qwen`: concurrency or rate, and prompt tokens,
-    /// where they were asked for; last the target with its model. Cases that differ in their number of
+    /// where they were asked for; last the target with its model. Of a conversation its name and its cache. Cases that differ in their number of
     /// requests alone are called the same.
     pub fn label(&self) -> String {
         let mut parts = Vec::new();
+        if let Some(held) = &self.conversation {
+            let target = match &self.model {
+                Some(model) => format!("{}/{}", self.target, short_model(model)),
+                None => self.target.clone(),
+            };
+            return format!("{} {} {target}", held.name, held.prefix_cache.as_str());
+        }
         parts.extend(self.concurrency.map(|concurrency| format!("c={concurrency}")));
         parts.extend(self.rate.map(|rate| format!("r={rate}/s")));
         parts.extend(self.input_tokens.map(|tokens| format!("p={tokens}")));

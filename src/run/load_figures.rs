@@ -26,13 +26,14 @@
 
 use std::collections::BTreeMap;
 
+use super::conversation_figures::HeldInput;
 use super::load_case::{LoadCase, RepeatFigures, SampleAnswer};
 use super::load_counted::{output_tokens, succeeded};
 use super::measure_plan::{CaseAmount, CaseLoad, CasePlan, TargetPlan};
 use super::repetition::repetition;
-use super::request_record::{CaseEnded, CaseStarted, Record, TargetFacts};
+use super::request_record::{CaseEnded, CaseSkipped, CaseStarted, Record, TargetFacts, TurnEnded};
 use super::series::SeriesSummary;
-use super::{load_goodput, load_latency, load_throughput, load_totals, load_validity};
+use super::{conversation_figures, load_goodput, load_latency, load_throughput, load_totals, load_validity};
 use crate::request::load_test::{CachePolicy, Metric, Objective, Output, ValidityLimits};
 use crate::stats::quantile;
 
@@ -49,6 +50,8 @@ pub struct CaseInput<'a> {
     pub limits: &'a ValidityLimits,
     pub output: &'a Output,
     pub cache: CachePolicy,
+    /// Of `kind: Conversation`.
+    pub held: Option<HeldInput<'a>>,
     pub simulated: bool,
 }
 
@@ -60,6 +63,9 @@ pub struct Pass<'a> {
     pub ended: Option<&'a CaseEnded>,
     pub records: &'a [Record],
     pub series: BTreeMap<String, SeriesSummary>,
+    /// Of a conversation.
+    pub turns: &'a [TurnEnded],
+    pub skipped: Option<&'a CaseSkipped>,
 }
 
 /// The case's figures. Gives figures for whatever there is; what speaks against them is in `invalid`.
@@ -75,7 +81,18 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
     let requests = load_totals::requests(passes);
     let tokens = load_totals::tokens(passes);
     let client = load_validity::client(passes, metrics.client_delay.as_ref());
-    let invalid = load_validity::invalid(input, &requests, &tokens, &client);
+    let conversation = input.held.map(|held| conversation_figures::figures(input, held));
+    let invalid = match &conversation {
+        // What was never to be held is not judged.
+        Some(figures) if figures.skipped.is_some() => Vec::new(),
+        Some(figures) => {
+            let mut invalid = load_validity::invalid(input, &requests, &tokens, &client);
+            invalid
+                .extend(conversation_figures::broken_answers(figures, input.limits.broken_answers_percent));
+            invalid
+        }
+        None => load_validity::invalid(input, &requests, &tokens, &client),
+    };
     let duration_s = load_throughput::duration_s(passes);
     let good = load_goodput::good_requests(input.slo, passes);
     let of_all = |count: u64| (requests.total > 0).then(|| count as f64 / requests.total as f64);
@@ -110,6 +127,7 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
         context_window: input.facts.and_then(|facts| facts.context_window),
         // Whoever knows the request adds it.
         cost: None,
+        conversation,
         simulated: input.simulated
             || input.target.simulated
             || input.facts.is_some_and(|facts| facts.simulated),

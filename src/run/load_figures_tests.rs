@@ -43,6 +43,7 @@ impl Given {
                 client_cpu_us: 200_000,
                 busiest_thread_cpu_us: 150_000,
                 cut_short: false,
+                early: None,
             }),
             passes: vec![records],
             series: Vec::new(),
@@ -78,6 +79,7 @@ impl Given {
                 amount: self.amount,
                 ramp_up_ms: 0,
                 input_tokens: Some(512),
+                conversation: None,
             })
             .collect();
         let passes = plans.iter().zip(&self.passes).enumerate().map(|(index, (plan, records))| Pass {
@@ -86,6 +88,8 @@ impl Given {
             ended: self.ended.as_ref(),
             records,
             series: self.series.get(index).cloned().unwrap_or_default(),
+            turns: &[],
+            skipped: None,
         });
         case_figures(&CaseInput {
             number: 3,
@@ -96,6 +100,7 @@ impl Given {
             limits: &ValidityLimits::default(),
             output: &self.output,
             cache: self.cache,
+            held: None,
             simulated: false,
         })
     }
@@ -535,6 +540,7 @@ fn the_figures_have_the_designs_shape_with_null_for_the_unknown_and_survive_json
         "repeats",
         "context_window",
         "cost",
+        "conversation",
         "simulated",
     ];
     assert_eq!(keys, expected);

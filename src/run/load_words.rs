@@ -1,10 +1,14 @@
 //! A load test's figures in one line each, for status files, lists and summaries. Rounds for people;
 //! computes nothing.
 
+use super::conversation_words;
 use super::load_case::LoadCase;
 
 /// `c=4: 160.2 tok/s, 10.0 req/s, ttft p50 20.4 ms p95 21.0 ms, itl p50 2.0 ms p95 2.1 ms, 40 of 40 ok`
 pub fn line(case: &LoadCase) -> String {
+    if let Some(held) = &case.conversation {
+        return conversation_words::line(case, held);
+    }
     let mut words = rates(case);
     let gaps =
         if case.metrics.itl.is_some() { ("itl", &case.metrics.itl) } else { ("icl", &case.metrics.icl) };
@@ -28,6 +32,9 @@ fn rates(case: &LoadCase) -> Vec<String> {
 
 /// The case with the most tokens, or else requests, a second: `412.3 tok/s at c=16 (best of 3 cases)`.
 pub fn headline(cases: &[LoadCase]) -> Option<String> {
+    if cases.iter().any(|case| case.conversation.is_some()) {
+        return conversation_words::headline(cases);
+    }
     let (best, unit, rate) = best(cases)?;
     let of = if cases.len() > 1 { format!(" (best of {} cases)", cases.len()) } else { String::new() };
     Some(format!("{} {unit} at {}{of}", short(rate), best.label()))

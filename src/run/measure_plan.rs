@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::request::conversation::{ContextSize, Conversation, Isolation, PrefixCache};
 use crate::request::load_test::{Api, Arrivals, CachePolicy, Distribution, Output, Prompt};
 
 /// Version of the plan's form.
@@ -26,6 +27,9 @@ pub struct MeasurePlan {
     pub targets: Vec<TargetPlan>,
     /// In the order in which they are measured.
     pub cases: Vec<CasePlan>,
+    /// Place of the first of them among all cases of its target; records count from it.
+    #[serde(default)]
+    pub index_from: usize,
     pub prompts: PromptPlan,
     pub output: Output,
     pub stream: bool,
@@ -170,6 +174,16 @@ pub struct CasePlan {
     pub ramp_up_ms: u64,
     /// Mean tokens of a synthetic prompt, without its shared prefix.
     pub input_tokens: Option<u32>,
+    /// Of `kind: Conversation`: which one is held, its turns being the case's requests.
+    #[serde(default)]
+    pub conversation: Option<CaseConversation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseConversation {
+    /// Index in the plan's conversations.
+    pub index: usize,
+    pub cache: PrefixCache,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -197,6 +211,31 @@ pub enum PromptPlan {
         distribution: Distribution,
         shared_prefix_tokens: u32,
     },
+    Conversations(ConversationPlan),
+}
+
+/// The conversations of a run, chosen and read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConversationPlan {
+    /// With the most tokens of each answer filled in.
+    pub conversations: Vec<Conversation>,
+    pub context_size: ContextSize,
+    /// The first so many that fit are held.
+    pub most: Option<u32>,
+    pub think_time_ms: u64,
+    pub isolation: Isolation,
+    /// benchlet renders the messages by it; `None`: the server does by its own.
+    pub template: Option<TemplatePlan>,
+}
+
+/// A chat template in Jinja with what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplatePlan {
+    /// As results call it.
+    pub name: String,
+    pub source: String,
+    pub bos_token: String,
+    pub eos_token: String,
 }
 
 /// `[collectors.NAME]` of the settings: metrics of a Prometheus endpoint that join the series.

@@ -5,6 +5,9 @@
 pub mod bench_help;
 pub mod case;
 pub mod clock;
+pub mod conversation_case;
+pub mod conversation_figures;
+pub mod conversation_words;
 pub mod fingerprint;
 pub mod llama_bench_row;
 pub mod load_case;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::request_record::{CaseEnded, CaseStarted, Line, Record, TargetFacts};
+use super::request_record::{CaseEnded, CaseSkipped, CaseStarted, Line, Record, TargetFacts, TurnEnded};
 
 /// What a run measured so far.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +23,9 @@ pub struct PassRecords {
     pub ended: Option<CaseEnded>,
     /// In the order in which they ended.
     pub records: Vec<Record>,
+    /// Of a conversation.
+    pub turns: Vec<TurnEnded>,
+    pub skipped: Option<CaseSkipped>,
 }
 
 /// Reads all lines; a torn one costs itself only. A case that was started twice counts from its last
@@ -40,6 +43,11 @@ pub fn read_records(bytes: &[u8]) -> Records {
             }
             Ok(Line::Request(record)) => {
                 read.passes.entry(record.index).or_default().records.push(record);
+            }
+            Ok(Line::Turn(turn)) => read.passes.entry(turn.index).or_default().turns.push(turn),
+            Ok(Line::Skipped(skipped)) => {
+                let pass = read.passes.entry(skipped.index).or_default();
+                pass.skipped = Some(skipped);
             }
             Ok(Line::Ended(ended)) => {
                 let pass = read.passes.entry(ended.index).or_default();
@@ -83,6 +91,7 @@ mod tests {
             client_cpu_us: 1,
             busiest_thread_cpu_us: 1,
             cut_short: false,
+            early: None,
         }))
     }
 

@@ -111,6 +111,10 @@ reasons! {
     EngineMisdescribed,
     EngineUnknown,
     PromptsUnusable,
+    ConversationsUnusable,
+    TemplateUnusable,
+    /// No conversation fits into the model's context.
+    ContextTooSmall,
     KeyMissing,
     /// A limit of the system that the load would pass.
     LimitReached,
@@ -125,6 +129,13 @@ reasons! {
     CacheHits,
     OutputLength,
     CutShort,
+    /// Answers are empty or repeat themselves.
+    BrokenAnswers,
+    /// Every conversation that was chosen was held to its end.
+    AllHeld,
+    ContextFull,
+    ExpectationsMet,
+    ExpectationsMissed,
     ObjectivesMet,
     ObjectivesMissed,
     /// None was missed, and one could not be measured.

@@ -11,6 +11,10 @@ pub enum Line {
     Target(TargetFacts),
     Started(CaseStarted),
     Request(Record),
+    /// What else is known of a conversation's turn; its request's line stands before it.
+    Turn(TurnEnded),
+    /// A conversation that was not begun.
+    Skipped(CaseSkipped),
     Ended(CaseEnded),
 }
 
@@ -61,6 +65,49 @@ pub struct CaseEnded {
     pub busiest_thread_cpu_us: u64,
     /// Stopped before all its requests were done.
     pub cut_short: bool,
+    /// Why a conversation ended before its last turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<EndedEarly>,
+}
+
+/// Why a conversation does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EndedEarly {
+    /// The next turn, counted from 1, may need more tokens than the context has.
+    ContextFull { turn: u32, needed_tokens: u64, context_window: u64 },
+    /// There is no answer to go on from; the request's own error says why.
+    TurnFailed { turn: u32 },
+}
+
+/// A turn beside its request.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TurnEnded {
+    /// Index in the plan's cases.
+    pub index: usize,
+    /// From 0.
+    pub n: u64,
+    /// In the context at this turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<String>,
+    /// Prompt tokens that the engine's own metrics counted for it, and those of them out of its prefix cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_prompt_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_cached_tokens: Option<u64>,
+}
+
+/// A conversation that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseSkipped {
+    /// Index in the plan's cases.
+    pub index: usize,
+    /// At its largest, with every answer at its longest.
+    pub needed_tokens: u64,
+    pub context_window: u64,
+    /// By the server's own count; else by the length of its texts.
+    pub counted: bool,
+    pub model: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -123,7 +170,7 @@ pub struct Record {
     /// Characters of the answer, reasoning included.
     #[serde(default)]
     pub chars: u64,
-    /// The answer, for samples only.
+    /// The answer: of samples, and of every turn of a conversation, there without its reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The connection was opened for this request, not before.
@@ -219,4 +266,7 @@ pub struct ServerTimings {
     pub prefill_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_ms: Option<f64>,
+    /// Prompt tokens out of its cache by its own counters, beside what `usage` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
 }

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod mean_difference;
 pub mod percentile_interval;
 pub mod quantile;
 pub mod summary;

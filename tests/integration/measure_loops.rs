@@ -143,7 +143,7 @@ fn warm_up_requests_are_marked_and_go_before_the_others() {
         .iter()
         .filter_map(|line| match line {
             Line::Request(request) => Some(request.warmup),
-            Line::Target(_) | Line::Started(_) | Line::Ended(_) => None,
+            Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
         })
         .collect();
     assert_eq!(warm, [true, true, true, false, false, false, false]);
@@ -221,6 +221,8 @@ fn cases_follow_each_other_each_with_its_own_requests() {
         Line::Target(target) => format!("target {}", target.models.join(" ")),
         Line::Started(started) => format!("started {}", started.index),
         Line::Request(request) => format!("request of {}", request.index),
+        Line::Turn(turn) => format!("turn of {}", turn.index),
+        Line::Skipped(skipped) => format!("skipped {}", skipped.index),
         Line::Ended(ended) => format!("ended {}", ended.index),
     });
     let first = ["target scripted", "started 0", "request of 0", "request of 0", "ended 0", "started 1"];

@@ -26,6 +26,7 @@ pub fn plan(url: &str, requests: u32) -> MeasurePlan {
     let prompt =
         Prompt { content: Content::Text("count to two".to_owned()), max_tokens: None, temperature: None };
     MeasurePlan {
+        index_from: 0,
         version: MEASURE_VERSION,
         targets: vec![target],
         cases: vec![case(CaseLoad::Closed { concurrency: 1 }, CaseAmount::Requests(requests))],
@@ -58,7 +59,17 @@ pub fn target(dialect: &Dialect, api: Api, url: &str, key: Option<KeySource>) ->
 }
 
 pub fn case(load: CaseLoad, amount: CaseAmount) -> CasePlan {
-    CasePlan { case: 1, repeat: 1, target: 0, model: None, load, amount, ramp_up_ms: 0, input_tokens: None }
+    CasePlan {
+        case: 1,
+        repeat: 1,
+        target: 0,
+        model: None,
+        load,
+        amount,
+        ramp_up_ms: 0,
+        input_tokens: None,
+        conversation: None,
+    }
 }
 
 /// What it says on stdout and stderr, beside its folder.
@@ -213,7 +224,7 @@ impl Measured {
     pub fn ended(&self) -> CaseEnded {
         let ended = |line| match line {
             Line::Ended(ended) => Some(ended),
-            Line::Target(_) | Line::Started(_) | Line::Request(_) => None,
+            Line::Target(_) | Line::Started(_) | Line::Request(_) | Line::Turn(_) | Line::Skipped(_) => None,
         };
         self.lines().into_iter().find_map(ended).expect("a case that ended")
     }
@@ -222,7 +233,7 @@ impl Measured {
     pub fn facts(&self) -> Vec<TargetFacts> {
         let told = |line| match line {
             Line::Target(facts) => Some(facts),
-            Line::Started(_) | Line::Request(_) | Line::Ended(_) => None,
+            Line::Started(_) | Line::Request(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
         };
         self.lines().into_iter().filter_map(told).collect()
     }
@@ -280,7 +291,7 @@ fn read_lines(folder: &Path) -> (Vec<Line>, usize) {
 fn requests_of(lines: &[Line]) -> Vec<Record> {
     let request = |line: &Line| match line {
         Line::Request(request) => Some(request.clone()),
-        Line::Target(_) | Line::Started(_) | Line::Ended(_) => None,
+        Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
     };
     lines.iter().filter_map(request).collect()
 }

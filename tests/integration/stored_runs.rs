@@ -156,6 +156,7 @@ impl Stored {
             amount: CaseAmount::Requests(40),
             ramp_up_ms: 0,
             input_tokens: None,
+            conversation: None,
         });
         let mut cases = Vec::new();
         let mut load = Vec::new();
@@ -177,6 +178,7 @@ impl Stored {
                 client_cpu_us: 40_000,
                 busiest_thread_cpu_us: 40_000,
                 cut_short: false,
+                early: None,
             };
             let mut made = case_figures(&CaseInput {
                 number: plan.case,
@@ -188,11 +190,14 @@ impl Stored {
                     ended: Some(&ended),
                     records: &records,
                     series: series::summarise(&samples, start, start + 4_000),
+                    turns: &[],
+                    skipped: None,
                 }],
                 slo: &test.slo,
                 limits: &test.validity,
                 output: &test.output,
                 cache: test.cache,
+                held: None,
                 simulated: true,
             });
             made.cost = test
@@ -214,6 +219,7 @@ impl Stored {
             cases.push(made);
         }
         let measure = MeasurePlan {
+            index_from: 0,
             version: MEASURE_VERSION,
             targets: vec![target],
             cases: plans.to_vec(),
@@ -289,7 +295,11 @@ fn records(index: usize) -> Vec<Record> {
                 max_tokens: 5,
                 finish_reason: Some("length".to_owned()),
                 status: Some(200),
-                server: Some(ServerTimings { prefill_ms: Some(12.0), decode_ms: Some(8.0) }),
+                server: Some(ServerTimings {
+                    prefill_ms: Some(12.0),
+                    decode_ms: Some(8.0),
+                    cached_tokens: None,
+                }),
                 chars: NASTY.chars().count() as u64,
                 text: (n == 1).then(|| NASTY.to_owned()),
                 ..Record::default()

@@ -78,6 +78,8 @@ pub fn surroundings(run: Uuid, timeout_ms: u64, docker: bool) -> Surroundings {
         keys: BTreeMap::new(),
         collectors: Vec::new(),
         prompts: Ok(None),
+        conversations: Ok(Vec::new()),
+        template: Ok(None),
         program: "benchlet".to_owned(),
         measurer: vec!["benchlet".to_owned(), "measure".to_owned()],
         timeout_ms,
