@@ -2,9 +2,11 @@
 //! metadata. Only reads, starts no program, and never guesses: what cannot be read is `None`.
 
 pub mod cgroup_load;
+pub mod chat_template_file;
 pub mod cpu;
 pub mod engine_metrics;
 pub mod fingerprint;
+mod gguf_chat;
 pub mod git_index;
 pub mod git_metadata;
 pub mod gpu;

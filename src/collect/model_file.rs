@@ -167,16 +167,16 @@ fn split_name(path: &Path) -> Option<(&str, u32)> {
     (1 <= part && part <= count).then_some((stem, count))
 }
 
-/// Opens without blocking, which a pipe without a writer would do.
 fn open(path: &Path) -> Result<File, ModelFileError> {
+    let file = open_regular(path).map_err(|source| io_error(path, source))?;
+    file.ok_or_else(|| ModelFileError::NotRegular { path: path.to_owned() })
+}
+
+/// Opens without blocking, which a pipe without a writer would do; `None` for what is no regular file.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblock.cast_signed())
-        .open(path)
-        .map_err(|source| io_error(path, source))?;
-    let metadata = file.metadata().map_err(|source| io_error(path, source))?;
-    if metadata.is_file() { Ok(file) } else { Err(ModelFileError::NotRegular { path: path.to_owned() }) }
+    let file = OpenOptions::new().read(true).custom_flags(nonblock.cast_signed()).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 fn io_error(path: &Path, source: io::Error) -> ModelFileError {

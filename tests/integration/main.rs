@@ -4,6 +4,7 @@
 
 mod apply;
 mod architecture;
+mod chat_templates;
 mod cli_runs;
 mod cli_sim;
 mod cli_state;

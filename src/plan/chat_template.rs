@@ -1,0 +1,250 @@
+//! From messages to the text that a model was trained on: Jinja as model files carry it, rendered with
+//! Python's ways. A template is a stranger's program: it gets the messages and nothing else, and an end is
+//! put to its steps and its output. It can still hold much memory for a moment by doubling a text, so that
+//! templates are rendered where models are measured, in a process of its own.
+
+use std::io::{self, Write};
+
+use jiff::civil::DateTime;
+use jiff::fmt::strtime;
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde::{Deserialize, Serialize};
+
+pub use super::builtin_chat_templates::Builtin;
+use super::python_json;
+use crate::request::load_test::Message;
+
+/// Largest template, in bytes. The longest known ones have about 20 KiB.
+pub const MOST_SOURCE: usize = 1 << 20;
+/// Most instructions of one rendering: some seconds at worst. A thousand messages need less than a tenth.
+const MOST_STEPS: u64 = 10_000_000;
+/// Largest text of one rendering, in bytes.
+const MOST_OUTPUT: usize = 64 << 20;
+const NAME: &str = "chat";
+
+/// A template as a file or a model carries it. Plain data, for a frozen plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateSource {
+    /// Jinja.
+    pub text: String,
+    /// `bos_token` of the template; undefined where the model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_token: Option<String>,
+    /// `eos_token` of the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eos_token: Option<String>,
+    #[serde(default)]
+    pub begin: Begin,
+}
+
+impl TemplateSource {
+    /// A template by itself, without special tokens.
+    pub fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// What becomes of the `bos_token` that a template writes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Begin {
+    /// Left to the server, which puts it before every raw prompt: with the template's own there would be
+    /// two, and llama-server warns of that (tried with 0.7.0: `/apply-template` leaves it away, `/tokenize`
+    /// and `/completion` count a second one).
+    #[default]
+    ByServer,
+    /// Kept, because the model's tokenizer adds none.
+    Kept,
+}
+
+/// Why there is no text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("the chat template has {0} bytes; at most {MOST_SOURCE} are read")]
+    TooLong(usize),
+    #[error("line {line} of the chat template is no Jinja: {words}")]
+    Syntax { line: usize, words: String },
+    /// The template's own `raise_exception`.
+    #[error("the chat template refuses these messages: {0}")]
+    Refused(String),
+    #[error("line {line} of the chat template fails: {words}")]
+    Failed { line: usize, words: String },
+    #[error("the chat template does not come to an end within {MOST_STEPS} steps")]
+    Endless,
+    #[error("the chat template makes more than {} MiB of these messages", MOST_OUTPUT >> 20)]
+    TooMuch,
+}
+
+/// A template that is known to be Jinja.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: TemplateSource,
+    now: Option<DateTime>,
+}
+
+impl ChatTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Syntax`] with the line, and [`TemplateError::TooLong`].
+    pub fn new(source: TemplateSource) -> Result<Self, TemplateError> {
+        if source.text.len() > MOST_SOURCE {
+            return Err(TemplateError::TooLong(source.text.len()));
+        }
+        let mut environment = environment();
+        environment
+            .add_template_owned(NAME, source.text.clone())
+            .map_err(|error| TemplateError::Syntax { line: line(&error), words: words(&error) })?;
+        Ok(Self { environment, source, now: None })
+    }
+
+    /// One of those that benchlet brings along.
+    ///
+    /// # Errors
+    /// None in practice: each is tested.
+    pub fn builtin(builtin: Builtin) -> Result<Self, TemplateError> {
+        Self::new(TemplateSource::of(builtin.text()))
+    }
+
+    /// The time that the template's `strftime_now` tells; without it, such a template fails and says so.
+    pub fn with_now(self, now: DateTime) -> Self {
+        Self { now: Some(now), ..self }
+    }
+
+    /// The prompt for these messages, up to where the model's answer begins. It is meant for a server that
+    /// takes raw prompts (`/completion`, `/v1/completions`); see [`Begin`] for the token that begins it.
+    ///
+    /// # Errors
+    /// What the template refuses or fails at, and the limits on steps and output.
+    pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
+        // What `transformers` hands over: templates tell a missing variable from one without a value.
+        let context = context! {
+            messages => Value::from_serialize(messages),
+            add_generation_prompt => true,
+            tools => (),
+            documents => (),
+            bos_token => self.source.bos_token.as_deref().map_or(Value::UNDEFINED, Value::from),
+            eos_token => self.source.eos_token.as_deref().map_or(Value::UNDEFINED, Value::from),
+            strftime_now => Value::from_function(strftime(self.now)),
+        };
+        let mut output = Bounded::default();
+        let rendered = self
+            .environment
+            .get_template(NAME)
+            .and_then(|template| template.render_captured_to(context, &mut output).map(drop));
+        if output.overflowed {
+            return Err(TemplateError::TooMuch);
+        }
+        rendered.map_err(|error| failure(&error))?;
+        let text = String::from_utf8_lossy(&output.bytes);
+        let begin = self.source.bos_token.as_deref().filter(|_| self.source.begin == Begin::ByServer);
+        Ok(begin.and_then(|begin| text.strip_prefix(begin)).unwrap_or(&text).to_owned())
+    }
+
+    /// Special tokens that the template names and its source does not have: where it writes one, there is
+    /// nothing. Its user is to be told.
+    pub fn missing_tokens(&self) -> Vec<&'static str> {
+        let named = self.environment.get_template(NAME).map(|template| template.undeclared_variables(false));
+        let named = named.unwrap_or_default();
+        let tokens = [("bos_token", &self.source.bos_token), ("eos_token", &self.source.eos_token)];
+        let missing = tokens.into_iter().filter(|(name, token)| token.is_none() && named.contains(*name));
+        missing.map(|(name, _)| name).collect()
+    }
+
+    /// What it was made of.
+    pub fn source(&self) -> &TemplateSource {
+        &self.source
+    }
+}
+
+/// Jinja as `transformers` sets it up, without any way to another template.
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_fuel(Some(MOST_STEPS));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", |words: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, words.clone()).with_source(Raised(words)))
+    });
+    environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<Value, Error> {
+        let indent = options.get::<Option<usize>>("indent")?;
+        for known_and_without_effect in ["ensure_ascii", "separators", "sort_keys"] {
+            options.get::<Option<Value>>(known_and_without_effect)?;
+        }
+        options.assert_all_used()?;
+        let odd = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
+        python_json::dumps(&value, indent).map(Value::from).map_err(odd)
+    });
+    environment
+}
+
+/// `strftime_now(format)` of `transformers`.
+fn strftime(now: Option<DateTime>) -> impl Fn(String) -> Result<String, Error> {
+    let failed = |words: String| Error::new(ErrorKind::InvalidOperation, words);
+    move |format| {
+        let Some(now) = now else {
+            return Err(failed("it asks for the time, and there is none for it here".to_owned()));
+        };
+        strtime::format(format.as_bytes(), now).map_err(|error| failed(format!("strftime_now: {error}")))
+    }
+}
+
+/// Marks the words of `raise_exception` among other errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Raised(String);
+
+fn failure(error: &Error) -> TemplateError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(raised) = current.downcast_ref::<Raised>() {
+            return TemplateError::Refused(raised.0.clone());
+        }
+        if current.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfFuel) {
+            return TemplateError::Endless;
+        }
+        cause = current.source();
+    }
+    TemplateError::Failed { line: line(error), words: words(error) }
+}
+
+fn line(error: &Error) -> usize {
+    error.line().unwrap_or(1)
+}
+
+fn words(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+/// Takes so much and no more.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    overflowed: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > MOST_OUTPUT - self.bytes.len() {
+            self.overflowed = true;
+            return Err(io::Error::other("too much"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "chat_template_tests.rs"]
+mod tests;
