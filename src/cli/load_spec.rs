@@ -77,6 +77,7 @@ fn conversation_lines(how: &Conversations) -> Vec<(&'static str, String)> {
     let template = match &how.template {
         Template::Server => "the server's own".to_owned(),
         Template::Builtin(name) => format!("{name}, rendered by benchlet"),
+        Template::Model => "the model's own, rendered by benchlet".to_owned(),
         Template::File(path) => format!("{path}, rendered by benchlet"),
     };
     lines.push(("template", template));

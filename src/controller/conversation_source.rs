@@ -1,9 +1,13 @@
 //! Reads the files that a Conversation request names: conversations, and a chat template. Decides nothing.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::surroundings::named_file;
+use crate::collect::chat_template_file;
+use crate::plan::chat_template::{Builtin, ChatTemplate};
 use crate::plan::conversation_library;
+use crate::plan::load_plan::FoundService;
 use crate::request::conversation::{Conversation, Template};
 use crate::request::conversation_file;
 use crate::request::load_test::LoadTest;
@@ -56,14 +60,49 @@ pub fn read(path: &Path) -> Result<Vec<Conversation>, Refusal> {
 
 /// The chat template that benchlet renders by; `None` where the server does.
 pub fn template(
-    _settings: &Settings,
+    settings: &Settings,
     spec: &LoadTest,
-    _request_path: &Path,
+    services: &BTreeMap<String, Result<FoundService, Refusal>>,
+    request_path: &Path,
 ) -> Result<Option<TemplatePlan>, Refusal> {
-    match spec.conversations().map(|how| &how.template) {
-        None | Some(Template::Server) => Ok(None),
-        Some(Template::Builtin(_) | Template::File(_)) => {
-            Err(Refusal::new(Reason::TemplateUnusable, "chat templates are not there yet"))
+    let unusable = |words: String| Refusal::new(Reason::TemplateUnusable, words);
+    let of_file = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let source = chat_template_file::read(path).map_err(|error| unusable(error.to_string()))?;
+        Ok(TemplatePlan { name, source })
+    };
+    let plan = match spec.conversations().map(|how| &how.template) {
+        None | Some(Template::Server) => return Ok(None),
+        Some(Template::Builtin(name)) => {
+            let builtin = Builtin::from_name(name)
+                .ok_or_else(|| unusable(format!("there is no builtin chat template {name}")))?;
+            TemplatePlan { name: name.clone(), source: builtin.source() }
         }
-    }
+        Some(Template::File(named)) => {
+            let found = named_file(settings, request_path, named, "chat template", Reason::TemplateUnusable)?;
+            of_file(&found)?
+        }
+        Some(Template::Model) => of_file(&model_file(spec, services)?)?,
+    };
+    ChatTemplate::new(plan.source.clone()).map_err(|error| unusable(format!("{}: {error}", plan.name)))?;
+    Ok(Some(plan))
+}
+
+/// The file that has the template of the one service that is measured.
+fn model_file(
+    spec: &LoadTest,
+    services: &BTreeMap<String, Result<FoundService, Refusal>>,
+) -> Result<PathBuf, Refusal> {
+    let unusable = |words: &str| {
+        Refusal::new(Reason::TemplateUnusable, words)
+            .hint("name the file: template: { file: tokenizer_config.json }")
+    };
+    let mut found = services.values();
+    let (Some(first), None, 1) = (found.next(), found.next(), spec.targets.len()) else {
+        return Err(unusable(
+            "template: Model needs one target, and that a service whose model is on this machine",
+        ));
+    };
+    let model = first.clone()?.model.ok_or_else(|| unusable("the service's model is not on this machine"))?;
+    Ok(if model.path.is_dir() { model.path.join("tokenizer_config.json") } else { model.path })
 }

@@ -182,6 +182,7 @@ pub async fn look_around_load(
             }
         }
     }
+    let template = conversation_source::template(settings, spec, &services, request_path);
     load_plan::Surroundings {
         run: asked.run,
         request: asked.request.to_owned(),
@@ -193,7 +194,7 @@ pub async fn look_around_load(
         collectors: settings.collectors.values().cloned().collect(),
         prompts: prompts_file(settings, spec, request_path),
         conversations: conversation_source::chosen(settings, spec, request_path),
-        template: conversation_source::template(settings, spec, request_path),
+        template: template,
         program: own_program(),
         measurer: measurer(settings),
         timeout_ms: asked.timeout_ms,

@@ -57,6 +57,7 @@ pub fn read_parts<'b>(wire: &Wire, stream: bool, parts: impl Iterator<Item = &'b
         ignore_eos: false,
         stream,
         cold: true,
+        rendered: false,
         salt: "",
     };
     let prepared = wire.prepare(&ask, true).unwrap();

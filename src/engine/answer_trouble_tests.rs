@@ -284,6 +284,7 @@ fn a_connection_is_kept_only_after_a_whole_answer_that_allows_it() {
             ignore_eos: false,
             stream: true,
             cold: false,
+            rendered: false,
             salt: "",
         };
         let prepared = wire.prepare(&ask, false).unwrap();

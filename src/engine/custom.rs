@@ -111,6 +111,7 @@ mod tests {
             ignore_eos: false,
             stream: true,
             cold: true,
+            rendered: false,
             salt: "",
         }
     }

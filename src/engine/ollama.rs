@@ -26,7 +26,13 @@ pub fn body(ask: &Ask<'_>, api: Api) -> Value {
     }
     match api {
         Api::Chat => body["messages"] = ask.messages(),
-        Api::Completions => body["prompt"] = ask.text().into(),
+        Api::Completions => {
+            body["prompt"] = ask.text().into();
+            if ask.rendered {
+                // Without it the model's own template goes around it once more.
+                body["raw"] = true.into();
+            }
+        }
     }
     body
 }

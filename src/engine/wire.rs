@@ -41,6 +41,8 @@ pub struct Ask<'a> {
     pub stream: bool,
     /// The engine is not to take the prompt from its cache, where it can be told.
     pub cold: bool,
+    /// The text is in the form of a chat template already.
+    pub rendered: bool,
     /// Before the prompt; empty for none.
     pub salt: &'a str,
 }

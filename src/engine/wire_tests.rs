@@ -60,6 +60,7 @@ fn ask(content: &Content, stream: bool) -> Ask<'_> {
         ignore_eos: true,
         stream,
         cold: true,
+        rendered: false,
         salt: "",
     }
 }

@@ -182,6 +182,7 @@ impl Dialogue<'_> {
             ignore_eos: self.output.ignore_eos,
             stream: self.stream,
             cold: record.warmup || self.cache == PrefixCache::Defeated,
+            rendered: self.render.is_some() && !record.warmup,
             salt: "",
         };
         let prepared = self.wire.prepare(&ask, false).map_err(|error| io::Error::other(error.0))?;

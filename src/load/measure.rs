@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::case_run::{self, Case, Cost};
 use super::conversation_fit::{self, Fit, Whose};
-use super::conversation_run::{self, Dialogue, PrefixCounters};
+use super::conversation_run::{self, Dialogue, PrefixCounters, Render};
 use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
@@ -22,8 +22,9 @@ use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
 use crate::engine::wire::Wire;
 use crate::files::atomic_write;
+use crate::plan::chat_template::ChatTemplate;
 use crate::plan::conversation_turns::Script;
-use crate::request::load_test::CachePolicy;
+use crate::request::load_test::{CachePolicy, Message};
 use crate::run::measure_plan::{
     ADDRESS_FILE, CaseAmount, CaseLoad, CasePlan, Endpoint, EngineAddress, KeySource, MEASURE_VERSION,
     MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
@@ -334,6 +335,14 @@ impl Held<'_> {
         let conversation = conversations.conversations.get(held.index).ok_or_else(unknown)?;
         let script = Script::new(conversation, fit.tokens_a_word(whose), plan.seed);
         let sizes = fit.sizes(whose, held.index).ok_or_else(unknown)?;
+        let template = conversations.template.as_ref().map(|template| {
+            let now = jiff::Zoned::now().datetime();
+            ChatTemplate::new(template.source.clone()).map(|template| template.with_now(now))
+        });
+        let template = template.transpose().map_err(io::Error::other)?;
+        let render = template.map(|template| {
+            move |messages: &[Message]| template.render(messages).map_err(|error| error.to_string())
+        });
         conversation_run::hold(&Dialogue {
             index: self.index,
             wire: Arc::clone(self.wire),
@@ -348,7 +357,7 @@ impl Held<'_> {
             stream: plan.stream,
             timeout: Duration::from_millis(plan.request_timeout_ms),
             think_time: Duration::from_millis(conversations.think_time_ms),
-            render: None,
+            render: render.as_ref().map(|render| -> &Render { render }),
             warmup,
             recorder,
             counters,

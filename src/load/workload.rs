@@ -56,6 +56,7 @@ pub async fn workload(
                 ignore_eos: plan.output.ignore_eos,
                 stream: plan.stream,
                 cold: plan.cache != CachePolicy::Keep && !shares_prefix,
+                rendered: false,
                 salt: "",
             };
             wire.prepare(&ask, salted)

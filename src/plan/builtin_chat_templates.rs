@@ -1,6 +1,8 @@
 //! Chat templates that benchlet brings along, each as short as the format allows. None of them writes the
 //! token that begins a prompt: servers put it there themselves.
 
+use crate::run::template_source::TemplateSource;
+
 /// A chat format that many models share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Builtin {
@@ -37,6 +39,11 @@ impl Builtin {
             Self::Gemma => "gemma",
             Self::Mistral => "mistral",
         }
+    }
+
+    /// As a template, which refers to no special tokens.
+    pub fn source(self) -> TemplateSource {
+        TemplateSource::of(self.text())
     }
 
     /// Its Jinja.

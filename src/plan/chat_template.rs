@@ -9,11 +9,11 @@ use jiff::civil::DateTime;
 use jiff::fmt::strtime;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
-use serde::{Deserialize, Serialize};
 
 pub use super::builtin_chat_templates::Builtin;
 use super::python_json;
 use crate::request::load_test::Message;
+pub use crate::run::template_source::{Begin, TemplateSource};
 
 /// Largest template, in bytes. The longest known ones have about 20 KiB.
 pub const MOST_SOURCE: usize = 1 << 20;
@@ -22,42 +22,6 @@ const MOST_STEPS: u64 = 10_000_000;
 /// Largest text of one rendering, in bytes.
 const MOST_OUTPUT: usize = 64 << 20;
 const NAME: &str = "chat";
-
-/// A template as a file or a model carries it. Plain data, for a frozen plan.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TemplateSource {
-    /// Jinja.
-    pub text: String,
-    /// `bos_token` of the template; undefined where the model has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bos_token: Option<String>,
-    /// `eos_token` of the template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eos_token: Option<String>,
-    #[serde(default)]
-    pub begin: Begin,
-}
-
-impl TemplateSource {
-    /// A template by itself, without special tokens.
-    pub fn of(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-}
-
-/// What becomes of the `bos_token` that a template writes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Begin {
-    /// Left to the server, which puts it before every raw prompt: with the template's own there would be
-    /// two, and llama-server warns of that (tried with 0.7.0: `/apply-template` leaves it away, `/tokenize`
-    /// and `/completion` count a second one).
-    #[default]
-    ByServer,
-    /// Kept, because the model's tokenizer adds none.
-    Kept,
-}
 
 /// Why there is no text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -87,3 +87,89 @@ fn bounded(one: &Conversation, most_tokens: u32) -> Conversation {
     }
     one
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::conversation::{ContextSize, Isolation, Template};
+
+    fn all() -> Conversations {
+        Conversations {
+            builtin: true,
+            file: None,
+            inline: Vec::new(),
+            names: Vec::new(),
+            include_tags: Vec::new(),
+            exclude_tags: Vec::new(),
+            max_conversations: None,
+            context_size: ContextSize::Auto,
+            template: Template::Server,
+            isolation: Isolation::PerRun,
+            prefix_cache: Vec::new(),
+            think_time_ms: 0,
+        }
+    }
+
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn names(how: &Conversations) -> Vec<String> {
+        choose(how, &[], u32::MAX).unwrap().into_iter().map(|one| one.name).collect()
+    }
+
+    #[test]
+    fn every_file_of_the_library_can_be_read_and_has_something_of_each_kind() {
+        for (file, text) in FILES {
+            let read =
+                conversation_file::parse(text).unwrap_or_else(|problems| panic!("{file}: {problems:?}"));
+            assert!(!read.is_empty(), "{file}");
+            for one in read {
+                assert!(!one.description.is_empty() && !one.tags.is_empty(), "{}", one.name);
+                assert!(one.expected_tokens.is_some(), "{}", one.name);
+            }
+        }
+        for tag in ["simple", "code", "deep", "long", "rag", "long-context"] {
+            assert!(builtin().iter().any(|one| one.tags.contains(&tag.to_owned())), "{tag}");
+        }
+        assert!(choose(&all(), &[], u32::MAX).is_ok(), "no two of one name");
+    }
+
+    #[test]
+    fn conversations_are_chosen_by_name_in_that_order_and_by_tag() {
+        let two = list(&["rag-employee-handbook", "qa-first-bread"]);
+        assert_eq!(names(&Conversations { names: two.clone(), ..all() }), two);
+        let simple = names(&Conversations { include_tags: list(&["simple"]), ..all() });
+        assert_eq!(simple.len(), 3);
+        let without =
+            Conversations { include_tags: list(&["simple"]), exclude_tags: list(&["travel"]), ..all() };
+        assert_eq!(names(&without).len(), 2);
+    }
+
+    #[test]
+    fn what_names_nothing_says_what_there_is() {
+        let typo = choose(&Conversations { names: list(&["qa-first-bred"]), ..all() }, &[], 1).unwrap_err();
+        assert!(typo.message.contains("no conversation qa-first-bred"), "{typo:?}");
+        assert!(typo.hint.unwrap().contains("qa-first-bread"));
+        let none = choose(&Conversations { include_tags: list(&["nonesuch"]), ..all() }, &[], 1).unwrap_err();
+        assert!(none.hint.unwrap().contains("rag"), "it lists the tags");
+        let twice = builtin()[0].clone();
+        let refused = choose(&Conversations { inline: vec![twice], ..all() }, &[], 1).unwrap_err();
+        assert!(refused.message.contains("two conversations have the name"), "{refused:?}");
+    }
+
+    #[test]
+    fn an_answers_limit_is_its_turns_else_its_conversations_and_never_above_the_requests() {
+        let mut one = builtin()[0].clone();
+        one.name = "own".to_owned();
+        one.max_tokens = Some(90);
+        one.turns[0].max_tokens = Some(200);
+        let how = Conversations { builtin: false, inline: vec![one], ..all() };
+        let limits = |most| {
+            let chosen = choose(&how, &[], most).unwrap();
+            chosen[0].turns.iter().take(2).map(|turn| turn.max_tokens).collect::<Vec<_>>()
+        };
+        assert_eq!(limits(u32::MAX), [Some(200), Some(90)]);
+        assert_eq!(limits(100), [Some(100), Some(90)]);
+    }
+}

@@ -125,7 +125,8 @@ impl<'a> Script<'a> {
 
     /// The most tokens of a turn's answer.
     pub fn most_tokens(&self, turn: usize) -> u32 {
-        self.conversation.turns[turn].max_tokens.unwrap_or(USUAL_MAX_TOKENS)
+        let usual = self.conversation.max_tokens.unwrap_or(USUAL_MAX_TOKENS);
+        self.conversation.turns[turn].max_tokens.unwrap_or(usual)
     }
 
     /// Tokens of the prompt of a turn, with answers of these lengths before it; where one is not there yet,

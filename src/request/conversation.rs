@@ -54,13 +54,16 @@ pub enum Template {
     Server,
     /// benchlet, by one that it brings.
     Builtin(String),
+    /// benchlet, by the one in the model's own GGUF or `tokenizer_config.json`, where the service's model is on
+    /// this machine.
+    Model,
     /// benchlet, by a Jinja file, a `tokenizer_config.json` or a GGUF, relative to the request.
     File(String),
 }
 
 impl Template {
     /// Those that benchlet brings.
-    pub const BUILTIN: [&'static str; 5] = ["ChatML", "Llama3", "Phi3", "Gemma", "Mistral"];
+    pub const BUILTIN: [&'static str; 5] = ["chatml", "llama3", "phi3", "gemma", "mistral"];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

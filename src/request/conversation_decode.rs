@@ -187,12 +187,13 @@ fn template(spec: &Fields<'_>) -> Option<Template> {
     };
     match &node.value {
         Value::Scalar(scalar) if scalar.text == "Server" => Some(Template::Server),
+        Value::Scalar(scalar) if scalar.text == "Model" => Some(Template::Model),
         Value::Scalar(_) => {
             let known = spec.parsed("template", |text| {
                 let names = Template::BUILTIN;
                 names.iter().find(|name| **name == text).map(|name| (*name).to_owned()).ok_or_else(|| {
                     super::diagnostic::did_you_mean(text, names.iter().copied()).unwrap_or_else(|| {
-                        format!("Server, one of {}, or {{ file: a-template.jinja }}", names.join(", "))
+                        format!("Server, Model, one of {}, or {{ file: a-template.jinja }}", names.join(", "))
                     })
                 })
             })?;

@@ -53,11 +53,11 @@ pub const CONVERSATION: &[Field] = &[
     field(
         "template",
         Shape::AnyOf(&[
-            Shape::TextOr(&["Server", "ChatML", "Llama3", "Phi3", "Gemma", "Mistral"]),
+            Shape::TextOr(&["Server", "Model", "chatml", "llama3", "phi3", "gemma", "mistral"]),
             Shape::Map(TEMPLATE),
         ]),
-        "Who renders messages: the server by the model's own template (Server), or benchlet by one of these, \
-         or by a file.",
+        "Who renders messages: the server by the model's own template (Server), or benchlet: by the one in the \
+         service's model on this machine (Model), by one that it brings, or by a file.",
     ),
     field(
         "isolation",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::template_source::TemplateSource;
 use crate::request::conversation::{ContextSize, Conversation, Isolation, PrefixCache};
 use crate::request::load_test::{Api, Arrivals, CachePolicy, Distribution, Output, Prompt};
 
@@ -228,14 +229,12 @@ pub struct ConversationPlan {
     pub template: Option<TemplatePlan>,
 }
 
-/// A chat template in Jinja with what it refers to.
+/// A chat template that benchlet renders by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplatePlan {
-    /// As results call it.
+    /// Where it is from, for people.
     pub name: String,
-    pub source: String,
-    pub bos_token: String,
-    pub eos_token: String,
+    pub source: TemplateSource,
 }
 
 /// `[collectors.NAME]` of the settings: metrics of a Prometheus endpoint that join the series.

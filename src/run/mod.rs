@@ -34,3 +34,4 @@ mod repetition;
 pub mod request_record;
 pub mod series;
 pub mod step;
+pub mod template_source;

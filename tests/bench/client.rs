@@ -225,7 +225,7 @@ fn measure(server: &Server, asked: &Asked, dialect: Dialect) -> Client {
         match serde_json::from_str(line).unwrap() {
             Line::Request(record) => records.push(record),
             Line::Ended(case) => ended = Some(case),
-            Line::Target(_) | Line::Started(_) => {}
+            Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) => {}
         }
     }
     Client { records, ended: ended.unwrap(), rss_mib, process_cpu_us }
@@ -252,7 +252,9 @@ fn plan(server: &Server, asked: &Asked, dialect: Dialect) -> MeasurePlan {
             amount: CaseAmount::Requests(asked.requests),
             ramp_up_ms: 10,
             input_tokens: None,
+            conversation: None,
         }],
+        index_from: 0,
         prompts: PromptPlan::Inline(vec![Prompt {
             content: Content::Text(PROMPT.to_owned()),
             max_tokens: None,
