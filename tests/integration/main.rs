@@ -16,6 +16,8 @@ mod controller_failures;
 mod controller_files;
 mod controller_restart;
 mod controller_results;
+mod conversations;
+mod conversations_docker;
 mod daemon;
 mod examples;
 mod executor_docker;

@@ -407,6 +407,11 @@ pub fn tiny_model() -> String {
     model("BENCHLET_TEST_MODEL", "tiny.gguf")
 }
 
+/// The path of one that takes long contexts.
+pub fn long_model() -> String {
+    model("BENCHLET_TEST_MODEL_LONG", "tiny-long.gguf")
+}
+
 fn model(variable: &str, name: &str) -> String {
     let home = std::env::var("HOME").unwrap_or_default();
     std::env::var(variable).unwrap_or_else(|_| format!("{home}/.cache/benchlet-tests/{name}"))
