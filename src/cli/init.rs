@@ -26,24 +26,28 @@ pub struct Init {
 }
 
 /// The files of this repository, so that what is tried there is what is written here.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("config/benchlet.toml", include_str!("../../config/benchlet.toml")),
     ("requests/quickstart/simulated.yaml", include_str!("../../requests/quickstart/simulated.yaml")),
     ("requests/quickstart/load-test.yaml", include_str!("../../requests/quickstart/load-test.yaml")),
     ("requests/llama-bench.yaml", include_str!("../../requests/llama-bench.yaml")),
     ("requests/load-test.yaml", include_str!("../../requests/load-test.yaml")),
+    ("requests/conversation.yaml", include_str!("../../requests/conversation.yaml")),
     ("requests/apply.yaml", include_str!("../../requests/apply.yaml")),
 ];
 
-/// The schema that the requests' first lines name.
+/// The schemas that the first lines of requests and of conversations name.
 const SCHEMA: &str = "config/schema/request.json";
+const CONVERSATIONS_SCHEMA: &str = "config/schema/conversations.json";
 
 /// What Git has to ignore: the state, and what is written beside requests.
 const IGNORED: [&str; 2] = [".benchlet/", "*.status.yaml"];
 
 pub fn run(verb: &Init, console: &mut Console) -> Result<(), CliError> {
     let schema = serde_json::to_string_pretty(&schema::request_schema())? + "\n";
-    let files = FILES.into_iter().chain([(SCHEMA, schema.as_str())]);
+    let conversations = serde_json::to_string_pretty(&schema::conversations_schema())? + "\n";
+    let files =
+        FILES.into_iter().chain([(SCHEMA, schema.as_str()), (CONVERSATIONS_SCHEMA, conversations.as_str())]);
     let mut wrote = false;
     for (name, text) in files {
         let path = verb.dir.join(name);

@@ -18,6 +18,7 @@ mod load_table;
 pub mod logs;
 pub mod measure;
 pub mod new;
+pub mod new_conversation;
 pub mod new_load_test;
 pub mod output;
 mod phase_words;

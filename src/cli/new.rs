@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::error::CliError;
+use super::new_conversation::{self, NewConversation};
 use super::new_load_test::{self, NewLoadTest};
 use super::output::Console;
 use super::{plan, run_selection, set_flag, state_dir};
@@ -21,6 +22,7 @@ Examples:
   benchlet new LlamaBench --service qwen3 > requests/qwen3.yaml
   benchlet new LlamaBench --service qwen3 --set -b=512,1024 --set -fa=on --name qwen3-batches
   benchlet new LoadTest --engine llama.cpp --url http://localhost:8080 --concurrency 1,5,10 --duration 30s
+  benchlet new Conversation --service qwen3 --managed --include-tags rag --experiment
   benchlet new Apply --request qwen3-batches --run Best --metric tg_avg_ts")]
 pub struct New {
     #[command(subcommand)]
@@ -35,6 +37,9 @@ pub enum Kind {
     /// HTTP load on an inference server
     #[command(name = "LoadTest", visible_alias = "loadtest", alias = "load-test")]
     LoadTest(NewLoadTest),
+    /// Dialogues of several turns with a model
+    #[command(name = "Conversation", visible_alias = "conversation")]
+    Conversation(NewConversation),
     /// Put a finished run's configuration into its service
     #[command(name = "Apply", visible_alias = "apply")]
     Apply(NewApply),
@@ -87,6 +92,7 @@ pub fn run(verb: &New, settings: &Settings, console: &mut Console) -> Result<(),
     let text = match &verb.kind {
         Kind::LlamaBench(new) => llama_bench(new, settings)?,
         Kind::LoadTest(new) => new_load_test::text(new)?,
+        Kind::Conversation(new) => new_conversation::text(new)?,
         Kind::Apply(new) => apply(new)?,
     };
     check(&text)?;

@@ -7,8 +7,9 @@ use super::new::quoted;
 use crate::request::load_test::Engine;
 use crate::request::schema::API_VERSION;
 
+/// The server that is measured.
 #[derive(Debug, Args)]
-pub struct NewLoadTest {
+pub struct NewTarget {
     /// How the server speaks: llama.cpp, ollama, vllm, openai, simulated, or an engine of the settings
     #[arg(long)]
     pub engine: Option<String>,
@@ -24,6 +25,53 @@ pub struct NewLoadTest {
     /// The model [default: the one that the server names first]; several with commas
     #[arg(long, value_delimiter = ',')]
     pub model: Vec<String>,
+}
+
+impl NewTarget {
+    /// The service or the engine, for a request's name.
+    ///
+    /// # Errors
+    /// Neither an engine, a url nor a service.
+    pub fn word(&self, kind: &str) -> Result<String, CliError> {
+        let what = self.service.as_ref().or(self.engine.as_ref());
+        if what.is_none() && self.url.is_none() {
+            return Err(CliError::usage("name the server to measure with --url, --engine or --service")
+                .hint(format!("benchlet new {kind} --engine llama.cpp --url http://localhost:8080")));
+        }
+        let word = what.map_or("test", String::as_str);
+        Ok(word.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "-"))
+    }
+
+    /// `target:` of a spec.
+    pub fn text(&self) -> String {
+        let mut text = "  target:\n".to_owned();
+        if let Some(engine) = &self.engine {
+            text.push_str(&format!("    engine: {}\n", quoted(engine)));
+        }
+        if let Some(url) = &self.url {
+            text.push_str(&format!("    url: {}\n", quoted(url)));
+        }
+        if let Some(service) = &self.service {
+            text.push_str(&format!("    service: {}\n", quoted(service)));
+            let lifecycle = if self.managed { "Managed" } else { "Running" };
+            text.push_str(&format!(
+                "    # Managed: started for the run and removed after it.\n    lifecycle: {lifecycle}\n"
+            ));
+        }
+        if !self.model.is_empty() {
+            text.push_str(&format!("    model: {}\n", listed(&self.model)));
+        }
+        if self.engine.as_deref() == Some(Engine::Simulated.as_str()) && self.url.is_none() {
+            text.push_str("    simulated: { ttft: 50ms, itl: 10ms }\n");
+        }
+        text
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct NewLoadTest {
+    #[command(flatten)]
+    pub target: NewTarget,
     /// Requests in flight; several with commas make a matrix
     #[arg(long, value_delimiter = ',', conflicts_with = "rate", value_name = "N")]
     pub concurrency: Vec<String>,
@@ -51,14 +99,8 @@ pub struct NewLoadTest {
 /// # Errors
 /// Neither an engine, a url nor a service.
 pub fn text(new: &NewLoadTest) -> Result<String, CliError> {
-    let what = new.service.as_ref().or(new.engine.as_ref());
-    if what.is_none() && new.url.is_none() {
-        return Err(CliError::usage("name the server to measure with --url, --engine or --service")
-            .hint("benchlet new LoadTest --engine llama.cpp --url http://localhost:8080"));
-    }
-    let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "-");
-    let name =
-        new.name.clone().unwrap_or_else(|| format!("load-{}", plain(what.map_or("test", String::as_str))));
+    let word = new.target.word("LoadTest")?;
+    let name = new.name.clone().unwrap_or_else(|| format!("load-{word}"));
     let mut text = format!(
         "\
 # Sends requests to an inference server and measures what its users would feel. Saved below the watched
@@ -69,29 +111,10 @@ kind: LoadTest
 metadata:
   name: {}
 spec:
-  target:
 ",
         quoted(&name)
     );
-    if let Some(engine) = &new.engine {
-        text.push_str(&format!("    engine: {}\n", quoted(engine)));
-    }
-    if let Some(url) = &new.url {
-        text.push_str(&format!("    url: {}\n", quoted(url)));
-    }
-    if let Some(service) = &new.service {
-        text.push_str(&format!("    service: {}\n", quoted(service)));
-        let lifecycle = if new.managed { "Managed" } else { "Running" };
-        text.push_str(&format!(
-            "    # Managed: started for the run and removed after it.\n    lifecycle: {lifecycle}\n"
-        ));
-    }
-    if !new.model.is_empty() {
-        text.push_str(&format!("    model: {}\n", listed(&new.model)));
-    }
-    if new.engine.as_deref() == Some(Engine::Simulated.as_str()) && new.url.is_none() {
-        text.push_str("    simulated: { ttft: 50ms, itl: 10ms }\n");
-    }
+    text.push_str(&new.target.text());
     if new.prompt.is_empty() {
         text.push_str("  # builtin, inline texts, a file of JSON lines, or synthetic ones of a length.\n  prompts: builtin\n");
     } else {
@@ -132,7 +155,7 @@ spec:
 }
 
 /// One value as it is, several as a list.
-fn listed(values: &[String]) -> String {
+pub(super) fn listed(values: &[String]) -> String {
     let all: Vec<String> = values.iter().map(|value| quoted(value)).collect();
     match all.as_slice() {
         [one] => one.clone(),

@@ -94,6 +94,10 @@ fn read(file: &Path, name: Option<&str>) -> Result<ValidRequest, CliError> {
     let stream = match &loaded.content {
         Content::Documents(stream) => stream,
         Content::Problem(problem) => return Err(invalid(problem.locate("").to_string())),
+        Content::Data => {
+            return Err(CliError::usage(format!("{shown} holds conversations and no request"))
+                .hint(format!("`benchlet conversations list --file {shown}` shows them")));
+        }
     };
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut found = Vec::new();

@@ -190,6 +190,7 @@ fn problems(given: &Given, console: &mut Console) -> Result<(), CliError> {
     for file in &given.files {
         let diagnostics = match &file.content {
             Content::Problem(problem) => vec![problem.clone()],
+            Content::Data => Vec::new(),
             Content::Documents(stream) => stream
                 .documents
                 .iter()

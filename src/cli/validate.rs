@@ -13,6 +13,7 @@ use super::{environment, validate_output};
 use crate::controller::surroundings::SIMULATED;
 use crate::intake::listing;
 use crate::intake::load::{self, Content, Loaded, LoadedFile};
+use crate::request::conversation_file;
 use crate::request::diagnostic::{Diagnostic, Place, Severity};
 use crate::request::load_test::{Target, TargetPlace};
 use crate::request::tree::Node;
@@ -194,6 +195,10 @@ impl Checker {
     fn documents(&mut self, file: &LoadedFile, stem: &str, checked: &mut Checked) {
         let stream = match &file.content {
             Content::Problem(problem) => return checked.problems.push(problem.clone()),
+            Content::Data => {
+                checked.problems.extend(conversation_file::check(&file.source).err().into_iter().flatten());
+                return;
+            }
             Content::Documents(stream) => stream,
         };
         for document in &stream.documents {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::files::beneath::{self, BeneathError};
 use crate::files::stat::Stat;
+use crate::request::conversation_file;
 use crate::request::diagnostic::{Diagnostic, Place};
 use crate::request::tree::{self, Stream};
 
@@ -44,6 +45,8 @@ pub struct LoadedFile {
 #[derive(Debug, Clone)]
 pub enum Content {
     Documents(Stream),
+    /// No request, but what requests name: conversations.
+    Data,
     /// The file as a whole cannot be read.
     Problem(Diagnostic),
 }
@@ -60,7 +63,9 @@ pub fn load(root: &Path, relative: &Path) -> Loaded {
     Loaded::File(Box::new(match text_of(read.bytes) {
         Err(problem) => unreadable(relative, stat, Some(content_hash), problem),
         Ok(text) => {
-            let content = Content::Documents(tree::parse(&text));
+            let stream = tree::parse(&text);
+            let content =
+                if conversation_file::is_one(&stream) { Content::Data } else { Content::Documents(stream) };
             LoadedFile { relative: relative.to_owned(), stat, source: text.into(), content_hash, content }
         }
     }))

@@ -77,6 +77,7 @@ impl SourceFile {
         let LoadedFile { relative, source, content_hash, content, stat: _ } = loaded;
         let (mut documents, problems) = match content {
             Content::Problem(problem) => (Vec::new(), vec![FileProblem::Unreadable(problem)]),
+            Content::Data => (Vec::new(), Vec::new()),
             Content::Documents(stream) => named(&relative, &source, &stream.documents),
         };
         let names: BTreeSet<String> = documents.iter().map(|document| document.name.clone()).collect();

@@ -87,8 +87,16 @@ pub struct Condition {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind")]
 pub enum Results {
-    LlamaBench { cases: Vec<BenchCase> },
-    LoadTest { cases: Vec<LoadCaseReport> },
+    LlamaBench {
+        cases: Vec<BenchCase>,
+    },
+    LoadTest {
+        cases: Vec<LoadCaseReport>,
+    },
+    /// A case is a conversation, its requests the turns.
+    Conversation {
+        cases: Vec<LoadCaseReport>,
+    },
 }
 
 /// A cell of a llama-bench matrix. Rates are in tokens per second.

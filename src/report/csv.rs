@@ -25,12 +25,12 @@ pub fn render(report: &Report, rows: Rows) -> String {
     let records: Vec<Record> = match (&report.results, rows) {
         (Results::LlamaBench { cases }, Rows::Cases) => cases.iter().map(bench_case).collect(),
         (Results::LlamaBench { cases }, Rows::Requests) => cases.iter().flat_map(repetitions).collect(),
-        (Results::LoadTest { cases }, Rows::Cases) => {
+        (Results::LoadTest { cases } | Results::Conversation { cases }, Rows::Cases) => {
             let system: BTreeSet<&String> =
                 cases.iter().flat_map(|case| case.figures.system.keys()).collect();
             cases.iter().map(|case| load_case(case, &system)).collect()
         }
-        (Results::LoadTest { cases }, Rows::Requests) => {
+        (Results::LoadTest { cases } | Results::Conversation { cases }, Rows::Requests) => {
             cases.iter().flat_map(|case| case.requests.iter().map(move |row| request(case, row))).collect()
         }
     };

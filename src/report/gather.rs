@@ -44,7 +44,13 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
     let texts = store.cases(run)?;
     let results = match &row.spec {
         Spec::LlamaBench(_) => Results::LlamaBench { cases: bench_cases(&texts)? },
-        Spec::LoadTest(_) => Results::LoadTest { cases: load_cases(store, &row, &texts)? },
+        Spec::LoadTest(spec) => {
+            let cases = load_cases(store, &row, &texts)?;
+            match spec.conversations() {
+                Some(_) => Results::Conversation { cases },
+                None => Results::LoadTest { cases },
+            }
+        }
         Spec::Apply(_) => return Err(ReportError::NothingMeasured),
     };
     let history = past_runs::of(store, &row)?;
@@ -91,7 +97,7 @@ fn took_ms(row: &RunRow) -> Option<u64> {
 
 fn headline(row: &RunRow, results: &Results) -> Option<String> {
     match results {
-        Results::LoadTest { .. } => row.headline.clone(),
+        Results::LoadTest { .. } | Results::Conversation { .. } => row.headline.clone(),
         Results::LlamaBench { cases } => past_runs::bench_headline(cases),
     }
 }
@@ -101,7 +107,7 @@ fn conditions(row: &RunRow, results: &Results) -> Vec<Condition> {
     let mut drafts = status_document::conditions(Some(row), None);
     drafts.retain(|draft| draft.kind != "Accepted");
     match results {
-        Results::LoadTest { cases } => {
+        Results::LoadTest { cases } | Results::Conversation { cases } => {
             let figures: Vec<LoadCase> = cases.iter().map(|case| case.figures.clone()).collect();
             drafts.extend(load_status::conditions(&figures));
         }

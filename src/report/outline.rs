@@ -3,7 +3,7 @@
 
 use super::content::{Past, Report, Results};
 use super::plot::{Chart, Curve, Figure, Mark, Plot, Scale};
-use super::{outline_bench, outline_load, outline_setup};
+use super::{outline_bench, outline_conversation, outline_load, outline_setup};
 use crate::run::clock::human_ms;
 use crate::run::load_words::{ms, short};
 
@@ -86,6 +86,7 @@ pub fn blocks(report: &Report) -> Vec<Block> {
     match &report.results {
         Results::LlamaBench { cases } => outline_bench::cases(report, cases, &mut blocks),
         Results::LoadTest { cases } => outline_load::cases(report, cases, &mut blocks),
+        Results::Conversation { cases } => outline_conversation::cases(report, cases, &mut blocks),
     }
     history(report, &mut blocks);
     outline_setup::system(report.system.as_ref(), &mut blocks);

@@ -18,6 +18,10 @@ type Held<'a> = (&'a LoadCaseReport, &'a ConversationFigures);
 
 /// Everything about the conversations.
 pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>) {
+    if cases.is_empty() {
+        blocks.push(Block::Text("Nothing was measured.".to_owned()));
+        return blocks.extend(output_tail(report));
+    }
     let all: Vec<Held<'_>> =
         cases.iter().filter_map(|case| Some((case, case.figures.conversation.as_ref()?))).collect();
     let (skipped, held): (Vec<Held<'_>>, Vec<Held<'_>>) =

@@ -6,8 +6,8 @@ use super::load_plots::{against_load, distribution, left_out, over_time, short_n
 use super::outline::{
     Block, Table, UNKNOWN, interval, known, ms_of, number, or_unknown, output_tail, rate_of, table, words,
 };
+use super::outline_slowest;
 use super::plot::Figure;
-use super::{outline_conversation, outline_slowest};
 use crate::request::load_test::Metric;
 use crate::run::load_case::LoadCase;
 use crate::run::load_words::{ms, short};
@@ -17,9 +17,6 @@ pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
     if cases.is_empty() {
         blocks.push(Block::Text("Nothing was measured.".to_owned()));
         return blocks.extend(output_tail(report));
-    }
-    if cases.iter().any(|case| case.figures.conversation.is_some()) {
-        return outline_conversation::cases(report, cases, blocks);
     }
     blocks.push(Block::Table(overview(report, cases)));
     let mut figures = against_load(report, cases);

@@ -7,8 +7,8 @@ use super::conversation_schema::{
     CONVERSATIONS, MOST_CONTEXT, MOST_CONVERSATIONS, TEMPLATE, VALIDITY, WARMUP,
 };
 use super::fields::Fields;
-use super::load_test::{Amount, Load, LoadShape, LoadTest, Output, Prompts, TargetPlace};
-use super::load_test_decode::{Own, served, warmup};
+use super::load_test::{Amount, Load, LoadShape, LoadTest, Output, Prompts, TargetPlace, ValidityLimits};
+use super::load_test_decode::{Own, limits, served, warmup};
 use super::load_test_load::decode_output;
 use super::load_test_prompts::relative_file;
 use super::load_test_size::{MOST_ENTRIES, MOST_TOKENS};
@@ -19,6 +19,7 @@ const DEFAULT_WARMUP: u32 = 1;
 const DEFAULT_REQUEST_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 /// Answers that a status and a report show in full.
 const SAMPLES: u32 = 3;
+const DEFAULT_BROKEN_PERCENT: f64 = 20.0;
 const QUICK_CONVERSATIONS: u32 = 3;
 const THOROUGH_REPEATS: u32 = 5;
 
@@ -45,7 +46,7 @@ pub fn decode(fields: &Fields<'_>) -> Option<LoadTest> {
         samples: SAMPLES,
         repeats: if preset == Some(Preset::Thorough) { THOROUGH_REPEATS } else { 1 },
         threads: Some(1),
-        validity: VALIDITY,
+        validity: validity(fields),
     };
     let test = served(fields, own, conversations.map(|all| Prompts::Conversations(Box::new(all))))?;
     check_isolation(&test, fields);
@@ -62,6 +63,18 @@ fn output(fields: &Fields<'_>) -> Output {
         temperature: if said("temperature") { read.temperature } else { 0.0 },
         ..read
     }
+}
+
+fn validity(spec: &Fields<'_>) -> ValidityLimits {
+    let fields =
+        spec.get("validity").and_then(|node| Fields::new(node, "spec.validity", VALIDITY, spec.problems));
+    let (limits, broken) = match &fields {
+        Some(fields) => {
+            (limits(fields), fields.parsed("brokenAnswers", |text| quantities::percent(text, 100.0)))
+        }
+        None => (ValidityLimits::default(), None),
+    };
+    ValidityLimits { broken_answers_percent: Some(broken.unwrap_or(DEFAULT_BROKEN_PERCENT)), ..limits }
 }
 
 fn conversations(spec: &Fields<'_>, preset: Option<Preset>) -> Option<Conversations> {

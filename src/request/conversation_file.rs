@@ -13,18 +13,34 @@ use super::fields::{Fields, Problems};
 use super::load_test_load::tokens;
 use super::load_test_size::{MOST_ENTRIES, MOST_TOKENS};
 use super::load_test_targets::name as word;
-use super::tree::{self, Node, Value};
+use super::tree::{self, Node, Stream, Value};
 
 /// Longest name, in characters.
 const LONGEST_NAME: usize = 128;
 const DEFAULT_DEPTH: u32 = 50;
+
+/// Whether a YAML file has conversations and is no request, though its name may be one's.
+pub fn is_one(stream: &Stream) -> bool {
+    let is_data = |root: &Node| {
+        root.get("conversations").is_some() && root.get("kind").is_none() && root.get("apiVersion").is_none()
+    };
+    let mut roots = stream.documents.iter().map(|document| document.root.as_ref());
+    !stream.documents.is_empty() && roots.all(|root| root.is_ok_and(|root| is_data(root)))
+}
 
 /// The conversations of a file's text.
 ///
 /// # Errors
 /// Every problem with its place.
 pub fn parse(text: &str) -> Result<Vec<Conversation>, Vec<Located>> {
-    let located = |problems: Vec<Diagnostic>| problems.iter().map(|problem| problem.locate(text)).collect();
+    check(text).map_err(|problems| problems.iter().map(|problem| problem.locate(text)).collect())
+}
+
+/// The same with problems that are not located yet.
+///
+/// # Errors
+/// Every problem.
+pub fn check(text: &str) -> Result<Vec<Conversation>, Vec<Diagnostic>> {
     let stream = tree::parse(text);
     let mut problems = Vec::new();
     let collected = Problems::default();
@@ -44,7 +60,7 @@ pub fn parse(text: &str) -> Result<Vec<Conversation>, Vec<Located>> {
     }
     problems.extend(collected.into_sorted());
     if !problems.is_empty() {
-        return Err(located(problems));
+        return Err(problems);
     }
     Ok(all)
 }

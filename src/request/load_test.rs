@@ -382,14 +382,9 @@ pub struct ValidityLimits {
     pub cache_hit_percent: f64,
     /// Mean output length off the asked one, where the engine was told to go on to it.
     pub output_length_percent: f64,
-    /// A conversation's answers that are empty or repeat themselves.
-    #[serde(default = "usual_broken_answers")]
-    pub broken_answers_percent: f64,
-}
-
-/// For requests that were stored before there was one.
-fn usual_broken_answers() -> f64 {
-    ValidityLimits::default().broken_answers_percent
+    /// A conversation's answers that are empty or repeat themselves; those of a load test are not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_answers_percent: Option<f64>,
 }
 
 impl Default for ValidityLimits {
@@ -400,7 +395,7 @@ impl Default for ValidityLimits {
             error_percent: 1.0,
             cache_hit_percent: 1.0,
             output_length_percent: 5.0,
-            broken_answers_percent: 20.0,
+            broken_answers_percent: None,
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
         samples: fields.integer("samples", 0, 100).unwrap_or(DEFAULT_SAMPLES),
         repeats: usual.repeats,
         threads: fields.integer("threads", 1, 1024),
-        validity: VALIDITY,
+        validity: validity(fields),
     };
     let test = served(fields, own, prompts)?;
     // What does not fit together is told once each field is right.
@@ -63,8 +63,7 @@ pub(super) struct Own {
     pub samples: u32,
     pub repeats: u32,
     pub threads: Option<u32>,
-    /// The limits that the kind has.
-    pub validity: &'static [Field],
+    pub validity: ValidityLimits,
 }
 
 /// The fields that all of them have. Every field is looked at, even where `prompts` are not usable.
@@ -86,7 +85,7 @@ pub(super) fn served(fields: &Fields<'_>, own: Own, prompts: Option<Prompts>) ->
         slo,
         samples: own.samples,
         cost: cost(fields),
-        validity: validity(fields, own.validity),
+        validity: own.validity,
         order: fields
             .choice("order", &[("Shuffled", CaseOrder::Shuffled), ("AsWritten", CaseOrder::AsWritten)])
             .unwrap_or_default(),
@@ -148,13 +147,19 @@ fn cost(spec: &Fields<'_>) -> Option<Cost> {
     Some(Cost { per_hour })
 }
 
-fn validity(spec: &Fields<'_>, table: &'static [Field]) -> ValidityLimits {
+fn validity(spec: &Fields<'_>) -> ValidityLimits {
     let standard = ValidityLimits::default();
     let fields =
-        spec.get("validity").and_then(|node| Fields::new(node, "spec.validity", table, spec.problems));
-    let Some(fields) = fields else {
-        return standard;
-    };
+        spec.get("validity").and_then(|node| Fields::new(node, "spec.validity", VALIDITY, spec.problems));
+    match fields {
+        Some(fields) => limits(&fields),
+        None => standard,
+    }
+}
+
+/// The limits that all kinds have, from a map whose table has them.
+pub(super) fn limits(fields: &Fields<'_>) -> ValidityLimits {
+    let standard = ValidityLimits::default();
     let share = |text: &str| quantities::percent(text, 100.0);
     ValidityLimits {
         client_delay_ms: fields
@@ -164,13 +169,7 @@ fn validity(spec: &Fields<'_>, table: &'static [Field]) -> ValidityLimits {
         error_percent: fields.parsed("errorRate", share).unwrap_or(standard.error_percent),
         cache_hit_percent: fields.parsed("cacheHits", share).unwrap_or(standard.cache_hit_percent),
         output_length_percent: fields.parsed("outputLength", share).unwrap_or(standard.output_length_percent),
-        // Only a conversation's answers are judged.
-        broken_answers_percent: table
-            .iter()
-            .any(|field| field.name == "brokenAnswers")
-            .then(|| fields.parsed("brokenAnswers", share))
-            .flatten()
-            .unwrap_or(standard.broken_answers_percent),
+        broken_answers_percent: None,
     }
 }
 

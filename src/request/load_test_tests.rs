@@ -157,7 +157,7 @@ fn every_field_of_a_load_test_is_read() {
             error_percent: 0.0,
             cache_hit_percent: 2.0,
             output_length_percent: 10.0,
-            broken_answers_percent: 20.0,
+            broken_answers_percent: None,
         },
         order: CaseOrder::AsWritten,
         seed: 42,

@@ -1,11 +1,11 @@
-use super::super::load_figures::case_figures;
-use super::super::measure_plan::{CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, TargetPlan};
-use super::super::request_record::{
-    CaseEnded, CaseSkipped, CaseStarted, ErrorKind, RequestError, ServerTimings, TargetFacts, TurnEnded,
-};
 use super::*;
 use crate::request::conversation::{Expect, Turn};
 use crate::request::load_test::{Api, CachePolicy, Output, ValidityLimits};
+use crate::run::load_figures::case_figures;
+use crate::run::measure_plan::{CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, TargetPlan};
+use crate::run::request_record::{
+    CaseEnded, CaseSkipped, CaseStarted, ErrorKind, RequestError, ServerTimings, TargetFacts, TurnEnded,
+};
 use std::collections::BTreeMap;
 
 fn conversation() -> Conversation {
@@ -132,7 +132,7 @@ impl Made {
             facts: Some(&facts),
             passes: passes.collect(),
             slo: &[],
-            limits: &ValidityLimits::default(),
+            limits: &ValidityLimits { broken_answers_percent: Some(20.0), ..ValidityLimits::default() },
             output: &Output { max_tokens: 11, temperature: 0.0, ignore_eos: false },
             cache: if self.cache == PrefixCache::Defeated { CachePolicy::Salt } else { CachePolicy::Keep },
             held: Some(HeldInput { conversation: &conversation, cache: self.cache }),

@@ -87,8 +87,8 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
         Some(figures) if figures.skipped.is_some() => Vec::new(),
         Some(figures) => {
             let mut invalid = load_validity::invalid(input, &requests, &tokens, &client);
-            invalid
-                .extend(conversation_figures::broken_answers(figures, input.limits.broken_answers_percent));
+            let limit = input.limits.broken_answers_percent;
+            invalid.extend(limit.and_then(|limit| conversation_figures::broken_answers(figures, limit)));
             invalid
         }
         None => load_validity::invalid(input, &requests, &tokens, &client),
