@@ -17,10 +17,34 @@ const MOST_BODY: u64 = 256 << 20;
 const ERROR_BODY: usize = 4 << 10;
 /// Longest message of an error, in characters.
 const MESSAGE: usize = 300;
-/// So much of a sample's text is kept, in bytes.
-const SAMPLE: usize = 32 << 10;
 /// So much of an answer's beginning is shown where it has nothing else, in bytes.
 const OPENING: usize = 120;
+
+/// How much of an answer's text its record has, from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptText {
+    Nothing,
+    /// For people.
+    Sample,
+    /// To count its tokens.
+    Whole,
+}
+
+impl KeptText {
+    /// Most bytes. Nobody asks for so long an answer as the last.
+    fn most(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Sample => 32 << 10,
+            Self::Whole => 1 << 20,
+        }
+    }
+
+    /// Takes the text's rest away.
+    pub fn cut(self, text: &mut String) {
+        text.truncate(text.floor_char_boundary(self.most().min(text.len())));
+    }
+}
 
 /// Reads the answer to one request.
 pub struct Answer<'w> {
@@ -36,7 +60,7 @@ pub struct Answer<'w> {
 struct Told {
     record: Record,
     streamed: bool,
-    keeps_text: bool,
+    kept: KeptText,
     last_chunk_us: u64,
     /// Tokens up to the last chunk with text. Those that showed nothing count for the next one that does.
     tokens_shown: u64,
@@ -51,7 +75,7 @@ struct Told {
 
 impl<'w> Answer<'w> {
     /// `record` has what is known before the answer; times of the answer are after its `sent_us`.
-    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, keeps_text: bool) -> Self {
+    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, kept: KeptText) -> Self {
         Self {
             wire,
             reader: ResponseReader::default(),
@@ -61,7 +85,7 @@ impl<'w> Answer<'w> {
             told: Told {
                 record,
                 streamed: prepared.framing != Framing::Json,
-                keeps_text,
+                kept,
                 last_chunk_us: 0,
                 tokens_shown: 0,
                 counted: true,
@@ -280,9 +304,9 @@ impl Told {
         if has_text {
             for text in piece.texts() {
                 self.record.chars += text.chars().count() as u64;
-                if self.keeps_text {
+                if self.kept != KeptText::Nothing {
                     let kept = self.record.text.get_or_insert_default();
-                    let room = SAMPLE.saturating_sub(kept.len());
+                    let room = self.kept.most().saturating_sub(kept.len());
                     kept.push_str(&text[..text.floor_char_boundary(room.min(text.len()))]);
                 }
             }

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::case_run::{self, Case};
+use super::local_tokenizer::LocalTokenizer;
 use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
 use super::stop::Stop;
+use super::token_ladder::{Ladder, Untold};
 use super::workload::{self, Calibration};
 use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
@@ -86,12 +88,13 @@ fn carry_out(
     let reached: Vec<Reached> =
         plan.targets.iter().map(|target| reach(folder, target, service_key)).collect::<Result<_, _>>()?;
     check_descriptors(&plan)?;
+    let tokenizer = plan.tokenizer.as_ref().map(|path| tokenizer(&folder.join(path))).transpose()?;
     let records = folder.join(RECORDS_FILE);
     let (recorder, writer) =
         Recorder::open(&records).map_err(|error| internal(&format!("{}: {error}", records.display())))?;
     let calibration = Calibration::default();
-    let under_way =
-        UnderWay { folder, plan: &plan, reached: &reached, stop, runtime: &runtime, began, calibration };
+    let (plan, reached, runtime) = (&plan, &reached, &runtime);
+    let under_way = UnderWay { folder, plan, reached, stop, runtime, began, calibration, tokenizer };
     let outcome = under_way.measure(recorder, looks);
     writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
     outcome
@@ -106,6 +109,7 @@ struct UnderWay<'a> {
     runtime: &'a tokio::runtime::Runtime,
     began: Instant,
     calibration: Calibration,
+    tokenizer: Option<LocalTokenizer>,
 }
 
 impl UnderWay<'_> {
@@ -178,15 +182,18 @@ impl UnderWay<'_> {
             made.map(|workload| (cache, workload))
         }));
         let Some(prepared) = prepared else { return Ok(()) };
-        let (cache, workload) = prepared?;
+        let (cache, mut workload) = prepared?;
+        let contents = std::mem::take(&mut workload.contents);
         let threads = threads(plan, case);
         recorder.keep(Line::Started(CaseStarted {
             index,
             unix_ms: unix_ms(),
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
-            model,
+            model: model.clone(),
             cache,
         }));
+        let can_count = target.wire.has_tokenize() || self.tokenizer.is_some();
+        let untold = can_count.then(|| Arc::new(Untold::default()));
         let counters = Arc::new(Counters::default());
         let of_case = Case {
             index,
@@ -199,6 +206,7 @@ impl UnderWay<'_> {
             warmup: plan.warmup,
             samples: plan.samples,
             threads,
+            untold: untold.clone(),
             recorder: recorder.clone(),
             counters: Arc::clone(&counters),
             stop: stop.clone(),
@@ -234,8 +242,28 @@ impl UnderWay<'_> {
             return Err(Refusal::new(Reason::EngineFailed, message)
                 .hint("its last words are in `benchlet logs`; what was measured before is kept"));
         }
+        if let Some(untold) = untold {
+            let salted = plan.cache == CachePolicy::Salt;
+            let (wire, model, local) = (&target.wire, model.as_deref(), self.tokenizer.as_ref());
+            let ladder = Ladder { index, wire, model, prompts: &contents, salted, local, stop };
+            let counting = ladder.count(&untold, |counted| recorder.keep(Line::Counted(counted)));
+            let uncounted = self.runtime.block_on(counting);
+            if uncounted > 0 {
+                let case = label(plan, case);
+                tracing::warn!(
+                    "{case}: the tokens of {uncounted} answers are neither told nor could be counted"
+                );
+            }
+        }
         Ok(())
     }
+}
+
+/// The copy of the tokenizer that the request names.
+fn tokenizer(path: &Path) -> Result<LocalTokenizer, Refusal> {
+    LocalTokenizer::read(path).map_err(|error| {
+        Refusal::new(Reason::TokenizerUnusable, format!("the copy of the tokenizer cannot be used: {error}"))
+    })
 }
 
 fn internal(words: &str) -> Refusal {

@@ -4,14 +4,17 @@
 mod case_run;
 mod exchange;
 mod lane;
+mod local_tokenizer;
 pub mod measure;
 mod pace;
 mod progress;
 mod recorder;
 mod sampling;
 mod stop;
+mod token_ladder;
 mod workload;
 
+pub use local_tokenizer::{LocalTokenizer, bytes_of as tokenizer_bytes};
 pub use progress::{PROGRESS_FILE, Progress};
 pub use sampling::{Look, Looked};
 pub use workload::bad_lines;

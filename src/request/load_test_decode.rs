@@ -49,6 +49,7 @@ pub fn decode(fields: &Fields<'_>, timeout_ms: u64) -> Option<LoadTest> {
         stream,
         slo: fields.get("slo").map(|node| objectives(node, stream, fields.problems)).unwrap_or_default(),
         samples: fields.integer("samples", 0, 100).unwrap_or(DEFAULT_SAMPLES),
+        tokenizer: fields.relative_file("tokenizer", "tokenizer.json"),
         cost: cost(fields),
         validity: validity(fields),
         order: fields

@@ -51,9 +51,7 @@ pub fn decode(spec: &Fields<'_>) -> Option<Prompts> {
 
 fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
     match (fields.get("file"), fields.get("inline"), fields.get("synthetic")) {
-        (Some(node), None, None) => {
-            fields.text("file").and_then(|path| file(node, path, fields)).map(Prompts::File)
-        }
+        (Some(_), None, None) => fields.relative_file("file", "prompts.jsonl").map(Prompts::File),
         (None, Some(_), None) => inline(fields).map(Prompts::Inline),
         (None, None, Some(node)) => synthetic(node, fields.problems).map(Prompts::Synthetic),
         _ => {
@@ -65,19 +63,6 @@ fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
             None
         }
     }
-}
-
-fn file(node: &Node, path: String, fields: &Fields<'_>) -> Option<String> {
-    if path.is_empty() || path.starts_with('/') || path.starts_with('~') || path.contains(['\0', '\n']) {
-        fields.wrong(
-            node,
-            "file",
-            &path,
-            "a path relative to this file, such as prompts.jsonl; the setting read_dirs allows other folders",
-        );
-        return None;
-    }
-    Some(path)
 }
 
 fn inline(fields: &Fields<'_>) -> Option<Vec<Prompt>> {

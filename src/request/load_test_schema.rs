@@ -29,6 +29,11 @@ pub const LOAD_TEST: &[Field] = &[
     ),
     field("slo", Shape::Objectives, "Upper bounds such as ttft_p95: 500ms; goodput counts what meets them."),
     field("samples", Shape::Integer { least: 0, most: 100 }, "Answers whose text is kept, a case (3)."),
+    field(
+        "tokenizer",
+        Shape::Text,
+        "The model's tokenizer.json, relative to here: counts tokens where neither an answer nor its server does.",
+    ),
     field("cost", Shape::Map(COST), "What the machine costs, for figures in money."),
     field("validity", Shape::Map(VALIDITY), "Beyond these limits a run says Valid=False."),
     field(

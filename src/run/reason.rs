@@ -111,6 +111,7 @@ reasons! {
     EngineMisdescribed,
     EngineUnknown,
     PromptsUnusable,
+    TokenizerUnusable,
     KeyMissing,
     /// A limit of the system that the load would pass.
     LimitReached,

@@ -12,6 +12,7 @@ pub enum Line {
     Started(CaseStarted),
     Request(Record),
     Ended(CaseEnded),
+    Counted(CountedTokens),
 }
 
 /// What a target said of itself before the first request.
@@ -61,6 +62,21 @@ pub struct CaseEnded {
     pub busiest_thread_cpu_us: u64,
     /// Stopped before all its requests were done.
     pub cut_short: bool,
+}
+
+/// Tokens of a request whose answer told none, counted once its case had ended. A record of its own, as
+/// the request's was written when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedTokens {
+    /// Index in the plan's cases.
+    #[serde(rename = "c")]
+    pub index: usize,
+    /// The request's.
+    pub n: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<u64>,
+    pub tokens_out: u64,
+    pub source: TokenSource,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
