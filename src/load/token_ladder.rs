@@ -124,9 +124,10 @@ impl Ladder<'_> {
         let asked = if self.wire.has_tokenize() { self.by_server(&answers, &mut keep).await } else { 0 };
         let mut uncounted = left_out;
         for answer in &answers[asked..] {
-            match self.by_tokenizer(answer) {
-                Some(counted) if !self.stop.is_stopped() => keep(counted),
-                Some(_) | None => uncounted += 1,
+            let counted = if self.stop.is_stopped() { None } else { self.by_tokenizer(answer) };
+            match counted {
+                Some(counted) => keep(counted),
+                None => uncounted += 1,
             }
         }
         uncounted

@@ -24,7 +24,7 @@ pub struct LoadTest {
     pub samples: u32,
     pub cost: Option<Cost>,
     /// A `tokenizer.json`, relative to the request: counts tokens where neither an answer nor its server does.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
     pub validity: ValidityLimits,
     pub order: CaseOrder,
