@@ -139,7 +139,8 @@ fn an_answers_tokens_are_counted_by_the_server_and_a_prompts_with_its_template()
     assert_eq!(answer["usage"]["prompt_tokens"], tokens, "as its usage says");
 }
 
-/// As models have it: blocks on lines of their own, Python's methods, a namespace, special tokens.
+/// As models have it: blocks on lines of their own, Python's methods, a namespace, special tokens, tags for
+/// training alone, tools that are not there.
 const AS_MODELS_HAVE_IT: &str = "{{ bos_token }}
 {%- set ns = namespace(system='') %}
 {%- for message in messages %}
@@ -151,11 +152,16 @@ const AS_MODELS_HAVE_IT: &str = "{{ bos_token }}
     {% if loop.first %}
 {{ ns.system }}
     {% endif %}
+    {% generation %}
 <{{ message.role.upper() }}> {{ message.content | trim }}{{ eos_token }}
+    {% endgeneration %}
     {% if not loop.last %}
  * {{ loop.index0 }}
     {% endif %}
 {% endfor %}
+{% if tools is iterable and tools | length > 0 %}
+{{ tools | tojson }}
+{% endif %}
 {% if add_generation_prompt %}
 {{ '<ASSISTANT>' + ' ' }}
 {%- endif %}
