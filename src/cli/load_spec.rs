@@ -36,6 +36,7 @@ pub fn lines(spec: &LoadTest) -> Vec<(&'static str, String)> {
         lines.push(("load", load_words(spec)));
         lines.push(("warm-up", format!("{} requests a case", spec.warmup)));
     }
+    lines.extend(spec.tokenizer.iter().map(|file| ("tokenizer", file.clone())));
     if !spec.slo.is_empty() {
         let bounds = spec.slo.iter().map(|bound| format!("{} ≤ {} ms", bound.name(), bound.at_most_ms));
         lines.push(("slo", bounds.collect::<Vec<_>>().join(", ")));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::surroundings::named_file;
+use super::surroundings::beside;
 use crate::collect::chat_template_file;
 use crate::plan::chat_template::{Builtin, ChatTemplate};
 use crate::plan::conversation_library;
@@ -30,7 +30,7 @@ pub fn chosen(
     let from_file = match &how.file {
         Some(named) => {
             let reason = Reason::ConversationsUnusable;
-            read(&named_file(settings, request_path, named, "file of conversations", reason)?)?
+            read(&beside(settings, named, request_path, ("the file of conversations", reason))?)?
         }
         None => Vec::new(),
     };
@@ -79,7 +79,8 @@ pub fn template(
             TemplatePlan { name: name.clone(), source: builtin.source() }
         }
         Some(Template::File(named)) => {
-            let found = named_file(settings, request_path, named, "chat template", Reason::TemplateUnusable)?;
+            let found =
+                beside(settings, named, request_path, ("the chat template", Reason::TemplateUnusable))?;
             of_file(&found)?
         }
         Some(Template::Model) => of_file(&model_file(spec, services)?)?,

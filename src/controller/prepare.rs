@@ -223,6 +223,7 @@ pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcom
     let (row, blueprint) = measure::load(context, run)?;
     if let Some(load) = &blueprint.load {
         load_inputs::copy_prompts(context, run, load)?;
+        load_inputs::copy_tokenizer(context, run, load).await?;
     }
     let model = model_facts(context, &blueprint, handle).await?;
     let image = match &row.state {

@@ -192,9 +192,22 @@ pub async fn look_around_load(
         engines: settings.engines.clone(),
         keys,
         collectors: settings.collectors.values().cloned().collect(),
-        prompts: prompts_file(settings, spec, request_path),
+        prompts: match &spec.prompts {
+            Prompts::File(named) => {
+                let what = ("the file of prompts", Reason::PromptsUnusable);
+                beside(settings, named, request_path, what).map(Some)
+            }
+            Prompts::Builtin | Prompts::Inline(_) | Prompts::Synthetic(_) | Prompts::Conversations(_) => {
+                Ok(None)
+            }
+        },
+        tokenizer: spec
+            .tokenizer
+            .as_ref()
+            .map(|named| beside(settings, named, request_path, ("the tokenizer", Reason::TokenizerUnusable)))
+            .transpose(),
         conversations: conversation_source::chosen(settings, spec, request_path),
-        template: template,
+        template,
         program: own_program(),
         measurer: measurer(settings),
         timeout_ms: asked.timeout_ms,
@@ -224,31 +237,20 @@ fn absolute_key(key: KeySource) -> KeySource {
     }
 }
 
-/// The file of prompts that a spec names: beside its request, and nowhere but beneath the root or one of
-/// the directories of `read_dirs`.
-fn prompts_file(
+/// A file that a spec names: beside its request, and nowhere but beneath the root or one of the directories
+/// of `read_dirs`. `what` it is stands in a refusal, which has that reason.
+pub(super) fn beside(
     settings: &Settings,
-    spec: &LoadTest,
-    request_path: &Path,
-) -> Result<Option<PathBuf>, Refusal> {
-    let Prompts::File(named) = &spec.prompts else { return Ok(None) };
-    named_file(settings, request_path, named, "file of prompts", Reason::PromptsUnusable).map(Some)
-}
-
-/// A file that a request names, `what` being what it is for.
-pub(super) fn named_file(
-    settings: &Settings,
-    request_path: &Path,
     named: &str,
-    what: &str,
-    reason: Reason,
+    request_path: &Path,
+    (what, reason): (&str, Reason),
 ) -> Result<PathBuf, Refusal> {
     let root = &settings.requests;
     let beside = root.join(request_path).parent().unwrap_or(root).join(named);
     let tried =
         std::iter::once(beside.clone()).chain(settings.read_dirs.iter().map(|folder| folder.join(named)));
     let Some(found) = tried.filter_map(|path| path.canonicalize().ok()).find(|path| path.is_file()) else {
-        let message = format!("the {what} {named} is not there; it would be {}", beside.display());
+        let message = format!("{what} {named} is not there; it would be {}", beside.display());
         return Err(Refusal::new(reason, message)
             .hint("paths are relative to the request, or to a directory in read_dirs"));
     };
@@ -257,7 +259,7 @@ pub(super) fn named_file(
     if allowed.into_iter().any(|folder| found.starts_with(folder)) {
         return Ok(found);
     }
-    let message = format!("the {what} {named} lies outside the watched root");
+    let message = format!("{what} {named} lies outside the watched root");
     Err(Refusal::new(reason, message)
         .hint("move it below the root, or name its directory in read_dirs of the settings"))
 }

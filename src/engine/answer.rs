@@ -17,21 +17,36 @@ const MOST_BODY: u64 = 256 << 20;
 const ERROR_BODY: usize = 4 << 10;
 /// Longest message of an error, in characters.
 const MESSAGE: usize = 300;
-/// So much of a sample's text is kept, in bytes.
-const SAMPLE: usize = 32 << 10;
-/// So much of an answer that a conversation goes on from.
-const WHOLE: usize = 16 << 20;
 /// So much of an answer's beginning is shown where it has nothing else, in bytes.
 const OPENING: usize = 120;
 
-/// What is kept of an answer's text.
+/// How much of an answer's text its record has, from its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum KeptText {
     Nothing,
-    /// For people, its reasoning included.
+    /// For people.
     Sample,
-    /// For the next turn, without its reasoning.
+    /// To count its tokens.
+    Whole,
+    /// To go on from, without its reasoning.
     Content,
+}
+
+impl KeptText {
+    /// Most bytes. Nobody asks for so long an answer as the last.
+    fn most(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Sample => 32 << 10,
+            Self::Whole => 1 << 20,
+            Self::Content => 16 << 20,
+        }
+    }
+
+    /// Takes the text's rest away.
+    pub fn cut(self, text: &mut String) {
+        text.truncate(text.floor_char_boundary(self.most().min(text.len())));
+    }
 }
 
 /// Reads the answer to one request.
@@ -48,7 +63,7 @@ pub struct Answer<'w> {
 struct Told {
     record: Record,
     streamed: bool,
-    keep: Keep,
+    kept: KeptText,
     last_chunk_us: u64,
     /// Tokens up to the last chunk with text. Those that showed nothing count for the next one that does.
     tokens_shown: u64,
@@ -63,7 +78,7 @@ struct Told {
 
 impl<'w> Answer<'w> {
     /// `record` has what is known before the answer; times of the answer are after its `sent_us`.
-    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, keep: Keep) -> Self {
+    pub fn new(wire: &'w Wire, prepared: &Prepared, record: Record, kept: KeptText) -> Self {
         Self {
             wire,
             reader: ResponseReader::default(),
@@ -73,7 +88,7 @@ impl<'w> Answer<'w> {
             told: Told {
                 record,
                 streamed: prepared.framing != Framing::Json,
-                keep,
+                kept,
                 last_chunk_us: 0,
                 tokens_shown: 0,
                 counted: true,
@@ -292,12 +307,13 @@ impl Told {
         if has_text {
             for text in piece.texts() {
                 self.record.chars += text.chars().count() as u64;
-                if self.keep == Keep::Sample {
-                    self.keep_text(text, SAMPLE);
+                match self.kept {
+                    KeptText::Nothing | KeptText::Content => {}
+                    KeptText::Sample | KeptText::Whole => self.keep_text(text),
                 }
             }
-            if let (Keep::Content, Some(text)) = (self.keep, &piece.content) {
-                self.keep_text(text, WHOLE);
+            if let (KeptText::Content, Some(text)) = (self.kept, &piece.content) {
+                self.keep_text(text);
             }
             if self.streamed {
                 self.chunk(piece, at_us);
@@ -326,9 +342,9 @@ impl Told {
         self.ended |= piece.last;
     }
 
-    fn keep_text(&mut self, text: &str, most: usize) {
+    fn keep_text(&mut self, text: &str) {
         let kept = self.record.text.get_or_insert_default();
-        let room = most.saturating_sub(kept.len());
+        let room = self.kept.most().saturating_sub(kept.len());
         kept.push_str(&text[..text.floor_char_boundary(room.min(text.len()))]);
     }
 

@@ -61,7 +61,7 @@ pub fn read_parts<'b>(wire: &Wire, stream: bool, parts: impl Iterator<Item = &'b
         salt: "",
     };
     let prepared = wire.prepare(&ask, true).unwrap();
-    let mut answer = Answer::new(wire, &prepared, Record::default(), Keep::Sample);
+    let mut answer = Answer::new(wire, &prepared, Record::default(), KeptText::Sample);
     let mut at_us = 0;
     for part in parts {
         at_us += 1_000;

@@ -288,7 +288,7 @@ fn a_connection_is_kept_only_after_a_whole_answer_that_allows_it() {
             salt: "",
         };
         let prepared = wire.prepare(&ask, false).unwrap();
-        let mut answer = Answer::new(&wire, &prepared, Record::default(), Keep::Nothing);
+        let mut answer = Answer::new(&wire, &prepared, Record::default(), KeptText::Nothing);
         // An error of the answer says nothing about the connection.
         drop(answer.feed(bytes, 1));
         answer.can_reuse()

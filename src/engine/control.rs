@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::connection::Connector;
 use super::http::ResponseReader;
-use super::simulated;
-use super::wire::Wire;
-use crate::request::load_test::Api;
+use super::wire::{Wire, prompt_text};
+use super::{openai, simulated};
+use crate::request::load_test::{Api, Content};
 use crate::run::measure_plan::Dialect;
 use crate::run::request_record::TargetFacts;
 
@@ -182,10 +182,29 @@ impl Wire {
         self.tokens_of(&body).await
     }
 
+    /// Whether the dialect has a way to ask for a count of tokens.
+    pub fn has_tokenize(&self) -> bool {
+        match &self.dialect {
+            Dialect::LlamaCpp | Dialect::Vllm => true,
+            Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_) => false,
+        }
+    }
+
+    /// Tokens of an answer by the server's own count, without any that it would put before a prompt; `None`
+    /// where it cannot be asked.
+    pub async fn count_answer(&self, model: Option<&str>, text: &str) -> Option<u64> {
+        let body = match &self.dialect {
+            Dialect::LlamaCpp => json!({ "content": text, "add_special": false }),
+            Dialect::Vllm => json!({ "model": model, "prompt": text, "add_special_tokens": false }),
+            Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_) => return None,
+        };
+        self.tokens_of(&body).await
+    }
+
     /// Tokens of a whole prompt as the engine gets it, its chat template around it, by the server's own
     /// count; `None` where it cannot be asked.
-    pub async fn count_prompt(&self, model: Option<&str>, text: &str) -> Option<u64> {
-        let messages = json!([{ "role": "user", "content": text }]);
+    pub async fn count_prompt(&self, model: Option<&str>, content: &Content, salt: &str) -> Option<u64> {
+        let messages = openai::messages(content, salt);
         let body = match (&self.dialect, self.api) {
             (Dialect::LlamaCpp, api) => {
                 let whole = match api {
@@ -194,12 +213,14 @@ impl Wire {
                         let made = self.ask_json("POST", "/apply-template", Some(&asked)).await.ok()?;
                         made["prompt"].as_str()?.to_owned()
                     }
-                    Api::Completions => text.to_owned(),
+                    Api::Completions => prompt_text(content, salt),
                 };
                 json!({ "content": whole, "add_special": true, "parse_special": true })
             }
             (Dialect::Vllm, Api::Chat) => json!({ "model": model, "messages": messages }),
-            (Dialect::Vllm, Api::Completions) => json!({ "model": model, "prompt": text }),
+            (Dialect::Vllm, Api::Completions) => {
+                json!({ "model": model, "prompt": prompt_text(content, salt) })
+            }
             (Dialect::Ollama | Dialect::OpenAi | Dialect::Custom(_), _) => return None,
         };
         self.tokens_of(&body).await

@@ -30,6 +30,17 @@ pub fn salt(number: u64) -> [u8; SALT_LENGTH] {
     salt
 }
 
+/// A prompt behind its salt as one text; messages one after the other.
+pub fn prompt_text(content: &Content, salt: &str) -> String {
+    match content {
+        Content::Text(text) => format!("{salt}{text}"),
+        Content::Messages(list) => {
+            let texts: Vec<&str> = list.iter().map(|message| message.content.as_str()).collect();
+            format!("{salt}{}", texts.join("\n\n"))
+        }
+    }
+}
+
 /// One prompt with how it is to be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
@@ -54,13 +65,7 @@ impl Ask<'_> {
 
     /// The prompt as one text; messages one after the other.
     pub fn text(&self) -> String {
-        let text = match self.content {
-            Content::Text(text) => text.clone(),
-            Content::Messages(list) => {
-                list.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n")
-            }
-        };
-        format!("{}{text}", self.salt)
+        prompt_text(self.content, self.salt)
     }
 }
 

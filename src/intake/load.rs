@@ -147,6 +147,7 @@ mod tests {
 
     fn problem(file: &LoadedFile) -> String {
         match &file.content {
+            Content::Data => panic!("data"),
             Content::Problem(problem) => problem.message.clone(),
             Content::Documents(stream) => panic!("{stream:?}"),
         }

@@ -19,8 +19,9 @@ use super::pace::{Alarm, Clock};
 use super::progress::Counters;
 use super::recorder::Recorder;
 use super::stop::Stop;
+use super::token_ladder::Untold;
 use super::workload::Workload;
-use crate::engine::answer::Keep;
+use crate::engine::answer::KeptText;
 use crate::engine::connection::Connector;
 use crate::engine::wire::{self, Wire};
 use crate::plan::arrivals;
@@ -49,6 +50,8 @@ pub struct Case {
     /// Requests whose answers are kept as text.
     pub samples: u32,
     pub threads: usize,
+    /// Takes the answers whose tokens will have to be counted; `None` where nobody could.
+    pub untold: Option<Arc<Untold>>,
     pub recorder: Recorder,
     pub counters: Arc<Counters>,
     pub stop: Stop,
@@ -341,13 +344,16 @@ impl Run {
         let at = if warmup { prepared.len() - 1 - turn } else { turn };
         let number = if case.workload.salt_per_case { 0 } else { (n << 1 | u64::from(warmup)) + 1 };
         let record = Record { index: case.index, n, warmup, scheduled_us, ..Record::default() };
-        let order = Order {
-            prepared: &prepared[at],
-            salt: wire::salt(mixed(case.salt, case.index as u64, number)),
-            record,
-            keep: if !warmup && n < u64::from(case.samples) { Keep::Sample } else { Keep::Nothing },
+        let salt = wire::salt(mixed(case.salt, case.index as u64, number));
+        let sample =
+            if !warmup && n < u64::from(case.samples) { KeptText::Sample } else { KeptText::Nothing };
+        let Some(untold) = &case.untold else {
+            return perform(shared, lane, Order { prepared: &prepared[at], salt, record, kept: sample })
+                .await;
         };
-        perform(shared, lane, order).await
+        let kept = if !warmup && untold.is_wanted() { KeptText::Whole } else { sample };
+        let record = perform(shared, lane, Order { prepared: &prepared[at], salt, record, kept }).await;
+        untold.take(record, kept, sample, at, salt)
     }
 
     fn finish(&self, record: Record) {

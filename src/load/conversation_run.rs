@@ -15,7 +15,8 @@ use super::pace::Clock;
 use super::progress::Counters;
 use super::recorder::Recorder;
 use super::stop::Stop;
-use crate::engine::answer::Keep;
+use super::token_ladder::Untold;
+use crate::engine::answer::KeptText;
 use crate::engine::connection::Connector;
 use crate::engine::wire::{self, Ask, Wire};
 use crate::plan::builtin_prompts;
@@ -61,19 +62,30 @@ pub struct Dialogue<'a> {
     pub counters: Arc<Counters>,
     pub stop: Stop,
     pub prefix_counters: &'a PrefixCounters,
+    /// Where answers wait whose tokens nobody told.
+    pub untold: Option<Arc<Untold>>,
 }
 
-/// Holds a conversation to its end, and says what it cost and why it ended early, where it did.
+/// A conversation that has ended.
+pub struct HeldOnce {
+    pub cost: Cost,
+    /// Why it ended before its last turn.
+    pub early: Option<EndedEarly>,
+    /// What was sent at each turn, where the tokens of its answer have to be counted.
+    pub said: Vec<Content>,
+}
+
+/// Holds a conversation to its end.
 ///
 /// # Errors
 /// No runtime could be had, or a turn could not be put into words.
-pub fn hold(dialogue: &Dialogue<'_>) -> io::Result<(Cost, Option<EndedEarly>)> {
+pub fn hold(dialogue: &Dialogue<'_>) -> io::Result<HeldOnce> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(dialogue.hold())
 }
 
 impl Dialogue<'_> {
-    async fn hold(&self) -> io::Result<(Cost, Option<EndedEarly>)> {
+    async fn hold(&self) -> io::Result<HeldOnce> {
         // Without an address every request fails by itself, with the words why.
         let connector = match Connector::new(&self.wire.address).await {
             Ok(connector) => connector,
@@ -97,12 +109,19 @@ impl Dialogue<'_> {
         }
         let shared = self.shared(Clock::starting_at(Instant::now()));
         let began = thread_cpu_us();
-        let early = self.turns(&shared, &mut lane).await?;
+        let mut said = Vec::new();
+        let early = self.turns(&shared, &mut lane, &mut said).await?;
         let cpu_us = thread_cpu_us() - began;
-        Ok((Cost { wall_us: shared.clock.now_us(), cpu_us, busiest_us: cpu_us }, early))
+        let cost = Cost { wall_us: shared.clock.now_us(), cpu_us, busiest_us: cpu_us };
+        Ok(HeldOnce { cost, early, said })
     }
 
-    async fn turns(&self, shared: &Shared, lane: &mut Lane) -> io::Result<Option<EndedEarly>> {
+    async fn turns(
+        &self,
+        shared: &Shared,
+        lane: &mut Lane,
+        said: &mut Vec<Content>,
+    ) -> io::Result<Option<EndedEarly>> {
         let turns = self.script.conversation.turns.len();
         let (mut answers, mut lengths): (Vec<String>, Vec<u64>) = (Vec::new(), Vec::new());
         // What the server counts beside the texts: its template.
@@ -130,6 +149,12 @@ impl Dialogue<'_> {
             let failed = record.error.is_some();
             self.counters.count(record.error.as_ref().map(|error| error.kind));
             answers.push(record.text.clone().unwrap_or_default());
+            if let Some(untold) = self.untold.as_ref().filter(|untold| untold.is_wanted()) {
+                // The record keeps its text.
+                let place = said.len();
+                untold.take(record.clone(), KeptText::Whole, KeptText::Nothing, place, wire::salt(0));
+                said.push(content);
+            }
             if let (Some(told), true) = (record.tokens_in, self.sizes_are_known()) {
                 let estimated = self.script.prompt_tokens(turn, self.sizes, &lengths);
                 beside = i64::try_from(told).unwrap_or(i64::MAX) - i64::try_from(estimated).unwrap_or(0);
@@ -186,8 +211,8 @@ impl Dialogue<'_> {
             salt: "",
         };
         let prepared = self.wire.prepare(&ask, false).map_err(|error| io::Error::other(error.0))?;
-        let keep = if record.warmup { Keep::Nothing } else { Keep::Content };
-        Ok(perform(shared, lane, Order { prepared: &prepared, salt: wire::salt(0), record, keep }).await)
+        let kept = if record.warmup { KeptText::Nothing } else { KeptText::Content };
+        Ok(perform(shared, lane, Order { prepared: &prepared, salt: wire::salt(0), record, kept }).await)
     }
 
     /// The same for all turns, so that each finds the ones before it in the cache; another one for each where

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use super::lane::Lane;
 use super::pace::Clock;
 use super::stop::Stop;
-use crate::engine::answer::{Answer, Keep, fault};
+use crate::engine::answer::{Answer, KeptText, fault};
 use crate::engine::connection::Connection;
 use crate::engine::wire::{Prepared, SALT_LENGTH, Wire};
 use crate::run::request_record::{ErrorKind, Record, RequestError};
@@ -36,7 +36,7 @@ pub struct Order<'a> {
     pub salt: [u8; SALT_LENGTH],
     /// Index, number, warm-up and schedule.
     pub record: Record,
-    pub keep: Keep,
+    pub kept: KeptText,
 }
 
 /// How reading ended without a whole answer.
@@ -50,7 +50,7 @@ enum Ended {
 
 /// Makes the request. `clock` is that of the case.
 pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Record {
-    let Order { prepared, salt, mut record, keep } = order;
+    let Order { prepared, salt, mut record, kept } = order;
     record.max_tokens = prepared.max_tokens;
     let mut deadline = pin!(tokio::time::sleep(shared.timeout));
     loop {
@@ -72,7 +72,7 @@ pub async fn perform(shared: &Shared, lane: &mut Lane, order: Order<'_>) -> Reco
         let sent_us = record.sent_us;
         // So there is a second attempt, and never a third.
         let may_be_stale = !record.reconnected;
-        let mut answer = Answer::new(&shared.wire, prepared, record.clone(), keep);
+        let mut answer = Answer::new(&shared.wire, prepared, record.clone(), kept);
         let ended = attempt(shared, lane, &mut answer, deadline.as_mut(), sent_us, may_be_stale).await;
         let end_us = shared.clock.now_us().saturating_sub(sent_us);
         let error = match ended {

@@ -10,27 +10,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::case_run::{self, Case, Cost};
+use super::case_run::{self, Case};
 use super::conversation_fit::{self, Fit, Whose};
-use super::conversation_run::{self, Dialogue, PrefixCounters, Render};
+use super::conversation_run::{self, Dialogue, HeldOnce, PrefixCounters, Render};
+use super::local_tokenizer::LocalTokenizer;
 use super::progress::{self, Counters, Progress};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
 use super::stop::Stop;
+use super::token_ladder::{Ladder, Untold};
 use super::workload::{self, Calibration, Workload};
 use crate::engine::address::Address;
 use crate::engine::control::{ASK_LIMIT, AskError};
 use crate::engine::wire::Wire;
 use crate::files::atomic_write;
-use crate::plan::chat_template::ChatTemplate;
+use crate::plan::chat_template::{ChatTemplate, Host};
 use crate::plan::conversation_turns::Script;
 use crate::request::load_test::{CachePolicy, Message};
 use crate::run::measure_plan::{
-    ADDRESS_FILE, CaseAmount, CaseLoad, CasePlan, Endpoint, EngineAddress, KeySource, MEASURE_VERSION,
-    MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
+    ADDRESS_FILE, CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, EngineAddress, KeySource,
+    MEASURE_VERSION, MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
 };
 use crate::run::reason::{Reason, Refusal};
-use crate::run::request_record::{CaseEnded, CaseSkipped, CaseStarted, EndedEarly, Line, TargetFacts};
+use crate::run::request_record::{CaseEnded, CaseSkipped, CaseStarted, Line, TargetFacts};
 
 pub use super::stop::Stop as StopMeasuring;
 
@@ -93,6 +95,7 @@ fn carry_out(
     let reached: Vec<Reached> =
         plan.targets.iter().map(|target| reach(folder, target, service_key)).collect::<Result<_, _>>()?;
     check_descriptors(&plan)?;
+    let tokenizer = plan.tokenizer.as_ref().map(|path| tokenizer(&folder.join(path))).transpose()?;
     let records = folder.join(RECORDS_FILE);
     let (recorder, writer) =
         Recorder::open(&records).map_err(|error| internal(&format!("{}: {error}", records.display())))?;
@@ -107,6 +110,7 @@ fn carry_out(
         calibration,
         prefix_counters,
         warmed: RefCell::default(),
+        tokenizer,
     };
     let outcome = under_way.measure(recorder, looks);
     writer.finish().map_err(|error| internal(&format!("the records could not be kept: {error}")))?;
@@ -125,6 +129,7 @@ struct UnderWay<'a> {
     prefix_counters: &'a PrefixCounters,
     /// Targets that have held a conversation.
     warmed: RefCell<BTreeSet<usize>>,
+    tokenizer: Option<LocalTokenizer>,
 }
 
 impl UnderWay<'_> {
@@ -222,7 +227,9 @@ impl UnderWay<'_> {
             Ok((cache, workload))
         }));
         let Some(prepared) = prepared else { return Ok(()) };
-        let (cache, workload): (String, Option<Workload>) = prepared?;
+        let (cache, mut workload): (String, Option<Workload>) = prepared?;
+        let mut contents =
+            workload.as_mut().map(|workload| std::mem::take(&mut workload.contents)).unwrap_or_default();
         let threads = threads(plan, case);
         // As records count them.
         let index = plan.index_from + index;
@@ -233,6 +240,8 @@ impl UnderWay<'_> {
             model: model.clone(),
             cache,
         }));
+        let can_count = target.wire.has_tokenize() || self.tokenizer.is_some();
+        let untold = can_count.then(|| Arc::new(Untold::default()));
         let counters = Arc::new(Counters::default());
         // An engine is warmed up before its first conversation, and before every case of a load.
         let warmup = match case.conversation {
@@ -246,7 +255,8 @@ impl UnderWay<'_> {
                 let held =
                     Held { plan, index, case, wire: &target.wire, facts: told, model: model.as_deref() };
                 let (counters, recorder) = (Arc::clone(&counters), recorder.clone());
-                return held.hold(fit, &whose, warmup, prefix_counters, (counters, recorder, stop.clone()));
+                let kept = (counters, recorder, stop.clone());
+                return held.hold(fit, &whose, warmup, prefix_counters, untold.clone(), kept);
             };
             let cost = case_run::run(Case {
                 index,
@@ -259,11 +269,12 @@ impl UnderWay<'_> {
                 warmup,
                 samples: plan.samples,
                 threads,
+                untold: untold.clone(),
                 recorder: recorder.clone(),
                 counters: Arc::clone(&counters),
                 stop: stop.clone(),
             })?;
-            Ok((cost, None))
+            Ok(HeldOnce { cost, early: None, said: Vec::new() })
         };
         let shown = Shown {
             folder,
@@ -275,7 +286,7 @@ impl UnderWay<'_> {
         };
         let started_here = matches!(target.plan.endpoint, Endpoint::Started { .. });
         let gone = Cell::new(false);
-        let cost = std::thread::scope(|scope| {
+        let held = std::thread::scope(|scope| {
             let running = scope.spawn(load);
             shown.until(|| {
                 if started_here && counters.refused_in_a_row() >= GONE && !gone.get() {
@@ -287,8 +298,8 @@ impl UnderWay<'_> {
             });
             running.join().unwrap_or_else(|_| Err(std::io::Error::other("the case broke")))
         });
-        let (cost, early) =
-            cost.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
+        let HeldOnce { cost, early, said } =
+            held.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
         recorder.keep(Line::Ended(CaseEnded {
             index,
             unix_ms: unix_ms(),
@@ -305,8 +316,32 @@ impl UnderWay<'_> {
             return Err(Refusal::new(Reason::EngineFailed, message)
                 .hint("its last words are in `benchlet logs`; what was measured before is kept"));
         }
+        if let Some(untold) = untold {
+            // What is said in a conversation has its salt already.
+            let salted = plan.cache == CachePolicy::Salt && case.conversation.is_none();
+            let (wire, model, local) = (&target.wire, model.as_deref(), self.tokenizer.as_ref());
+            if case.conversation.is_some() {
+                contents = said;
+            }
+            let ladder = Ladder { index, wire, model, prompts: &contents, salted, local, stop };
+            let counting = ladder.count(&untold, |counted| recorder.keep(Line::Counted(counted)));
+            let uncounted = self.runtime.block_on(counting);
+            if uncounted > 0 {
+                let case = label(plan, case);
+                tracing::warn!(
+                    "{case}: the tokens of {uncounted} answers are neither told nor could be counted"
+                );
+            }
+        }
         Ok(())
     }
+}
+
+/// The copy of the tokenizer that the request names.
+fn tokenizer(path: &Path) -> Result<LocalTokenizer, Refusal> {
+    LocalTokenizer::read(path).map_err(|error| {
+        Refusal::new(Reason::TokenizerUnusable, format!("the copy of the tokenizer cannot be used: {error}"))
+    })
 }
 
 /// A conversation that is about to be held.
@@ -326,8 +361,9 @@ impl Held<'_> {
         whose: &Whose,
         warmup: u32,
         prefix_counters: &PrefixCounters,
+        untold: Option<Arc<Untold>>,
         (counters, recorder, stop): (Arc<Counters>, Recorder, Stop),
-    ) -> io::Result<(Cost, Option<EndedEarly>)> {
+    ) -> io::Result<HeldOnce> {
         let unknown = || io::Error::other("a case names a conversation that the plan does not have");
         let plan = self.plan;
         let PromptPlan::Conversations(conversations) = &plan.prompts else { return Err(unknown()) };
@@ -337,7 +373,11 @@ impl Held<'_> {
         let sizes = fit.sizes(whose, held.index).ok_or_else(unknown)?;
         let template = conversations.template.as_ref().map(|template| {
             let now = jiff::Zoned::now().datetime();
-            ChatTemplate::new(template.source.clone()).map(|template| template.with_now(now))
+            let host = match self.wire.dialect {
+                Dialect::LlamaCpp | Dialect::Ollama => Host::LlamaServer,
+                Dialect::Vllm | Dialect::OpenAi | Dialect::Custom(_) => Host::Transformers,
+            };
+            ChatTemplate::new(template.source.clone()).map(|template| template.with_host(host).with_now(now))
         });
         let template = template.transpose().map_err(io::Error::other)?;
         let render = template.map(|template| {
@@ -363,6 +403,7 @@ impl Held<'_> {
             counters,
             stop,
             prefix_counters,
+            untold,
         })
     }
 }

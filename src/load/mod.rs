@@ -6,15 +6,18 @@ mod conversation_fit;
 mod conversation_run;
 mod exchange;
 mod lane;
+mod local_tokenizer;
 pub mod measure;
 mod pace;
 mod progress;
 mod recorder;
 mod sampling;
 mod stop;
+mod token_ladder;
 mod workload;
 
 pub use conversation_run::PrefixCounters;
+pub use local_tokenizer::{LocalTokenizer, bytes_of as tokenizer_bytes};
 pub use progress::{PROGRESS_FILE, Progress};
 pub use sampling::{Look, Looked};
 pub use workload::bad_lines;

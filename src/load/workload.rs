@@ -23,6 +23,8 @@ const SAMPLE_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What the requests of a case have in common.
 pub struct Workload {
     pub prepared: Vec<Prepared>,
+    /// What each of them says, to count it.
+    pub contents: Vec<Content>,
     /// One salt for the whole case, because its prompts are to share what they begin with.
     pub salt_per_case: bool,
 }
@@ -65,7 +67,8 @@ pub async fn workload(
     let prepared = prepared.map_err(|error| {
         Refusal::new(Reason::EngineMisdescribed, error.0).hint("correct the payload in the settings")
     })?;
-    Ok(Workload { prepared, salt_per_case: shares_prefix })
+    let contents = prompts.into_iter().map(|prompt| prompt.content).collect();
+    Ok(Workload { prepared, contents, salt_per_case: shares_prefix })
 }
 
 async fn prompts(
@@ -147,7 +150,11 @@ async fn lengths(wire: &Wire, model: Option<&str>, salted: bool) -> Lengths {
     let salt = if salted { String::from_utf8_lossy(&salt(SAMPLE_SALT)).into_owned() } else { String::new() };
     let sample = |words| salt.clone() + &synthetic_prompts::text(words, 1.0, 0);
     let (long, short) = (sample(CALIBRATION_WORDS), sample(1));
-    let mut counted = (wire.count_prompt(model, &long).await, wire.count_prompt(model, &short).await);
+    let prompt = |text: &str| Content::Text(text.to_owned());
+    let mut counted = (
+        wire.count_prompt(model, &prompt(&long), "").await,
+        wire.count_prompt(model, &prompt(&short), "").await,
+    );
     if counted.0.is_none() || counted.1.is_none() {
         counted = (wire.count_tokens(model, &long).await, wire.count_tokens(model, &short).await);
     }

@@ -6,14 +6,12 @@
 use std::io::{self, Write};
 
 use jiff::civil::DateTime;
-use jiff::fmt::strtime;
-use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 pub use super::builtin_chat_templates::Builtin;
-use super::python_json;
+use super::python_jinja::{self, Raised};
 use crate::request::load_test::Message;
-pub use crate::run::template_source::{Begin, TemplateSource};
+pub use crate::run::template_source::{Begin, Host, TemplateSource};
 
 /// Largest template, in bytes. The longest known ones have about 20 KiB.
 pub const MOST_SOURCE: usize = 1 << 20;
@@ -46,6 +44,7 @@ pub enum TemplateError {
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: TemplateSource,
+    host: Host,
     now: Option<DateTime>,
 }
 
@@ -58,11 +57,12 @@ impl ChatTemplate {
         if source.text.len() > MOST_SOURCE {
             return Err(TemplateError::TooLong(source.text.len()));
         }
-        let mut environment = environment();
+        let mut environment = python_jinja::environment();
+        environment.set_fuel(Some(MOST_STEPS));
         environment
-            .add_template_owned(NAME, source.text.clone())
+            .add_template_owned(NAME, python_jinja::without_generation_tags(&source.text))
             .map_err(|error| TemplateError::Syntax { line: line(&error), words: words(&error) })?;
-        Ok(Self { environment, source, now: None })
+        Ok(Self { environment, source, host: Host::default(), now: None })
     }
 
     /// One of those that benchlet brings along.
@@ -71,6 +71,11 @@ impl ChatTemplate {
     /// None in practice: each is tested.
     pub fn builtin(builtin: Builtin) -> Result<Self, TemplateError> {
         Self::new(TemplateSource::of(builtin.text()))
+    }
+
+    /// Rendered as another server would.
+    pub fn with_host(self, host: Host) -> Self {
+        Self { host, ..self }
     }
 
     /// The time that the template's `strftime_now` tells; without it, such a template fails and says so.
@@ -84,15 +89,28 @@ impl ChatTemplate {
     /// # Errors
     /// What the template refuses or fails at, and the limits on steps and output.
     pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        // What `transformers` hands over: templates tell a missing variable from one without a value.
-        let context = context! {
+        let token = |token: &Option<String>| token.as_deref().map_or(Value::UNDEFINED, Value::from);
+        let common = context! {
             messages => Value::from_serialize(messages),
             add_generation_prompt => true,
-            tools => (),
-            documents => (),
-            bos_token => self.source.bos_token.as_deref().map_or(Value::UNDEFINED, Value::from),
-            eos_token => self.source.eos_token.as_deref().map_or(Value::UNDEFINED, Value::from),
-            strftime_now => Value::from_function(strftime(self.now)),
+            bos_token => token(&self.source.bos_token),
+            eos_token => token(&self.source.eos_token),
+            strftime_now => Value::from_function(python_jinja::strftime(self.now)),
+        };
+        let context = match self.host {
+            Host::LlamaServer => {
+                let day = |format: &str| {
+                    let told = self.now.map(|now| Value::from(now.strftime(format).to_string()));
+                    told.unwrap_or(Value::UNDEFINED)
+                };
+                context! {
+                    enable_thinking => true,
+                    date_string => day("%d %b %Y"),
+                    datetime => day("%b %d %Y"),
+                    ..common
+                }
+            }
+            Host::Transformers => context! { tools => (), documents => (), ..common },
         };
         let mut output = Bounded::default();
         let rendered = self
@@ -123,44 +141,6 @@ impl ChatTemplate {
         &self.source
     }
 }
-
-/// Jinja as `transformers` sets it up, without any way to another template.
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_fuel(Some(MOST_STEPS));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |words: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, words.clone()).with_source(Raised(words)))
-    });
-    environment.add_filter("tojson", |value: Value, options: Kwargs| -> Result<Value, Error> {
-        let indent = options.get::<Option<usize>>("indent")?;
-        for known_and_without_effect in ["ensure_ascii", "separators", "sort_keys"] {
-            options.get::<Option<Value>>(known_and_without_effect)?;
-        }
-        options.assert_all_used()?;
-        let odd = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
-        python_json::dumps(&value, indent).map(Value::from).map_err(odd)
-    });
-    environment
-}
-
-/// `strftime_now(format)` of `transformers`.
-fn strftime(now: Option<DateTime>) -> impl Fn(String) -> Result<String, Error> {
-    let failed = |words: String| Error::new(ErrorKind::InvalidOperation, words);
-    move |format| {
-        let Some(now) = now else {
-            return Err(failed("it asks for the time, and there is none for it here".to_owned()));
-        };
-        strtime::format(format.as_bytes(), now).map_err(|error| failed(format!("strftime_now: {error}")))
-    }
-}
-
-/// Marks the words of `raise_exception` among other errors.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Raised(String);
 
 fn failure(error: &Error) -> TemplateError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);

@@ -105,8 +105,8 @@ fn a_template_has_what_python_gives_it() {
 {{ m.role.title() }}:{{ m.content.split(' ')[1].upper() }};
     {%- endif %}
 {% endfor %}
-{{ ns.n }} {{ {'a': [1, 'é<']} | tojson }} {{ tools is none }} {{ unknown is defined }} {{ messages[-1].content[:3] }}";
-    assert_eq!(render(text).unwrap(), "User:HELLO;3 {\"a\": [1, \"é<\"]} True False and");
+{{ ns.n }} {{ {'a': [1, 'é<']} | tojson }} {{ none is iterable }} {{ gone | length }} {{ unknown is defined }} {{ messages[-1].content[:3] }}";
+    assert_eq!(render(text).unwrap(), "User:HELLO;3 {\"a\": [1, \"é<\"]} False 0 False and");
 }
 
 #[test]
@@ -147,6 +147,25 @@ fn the_time_is_told_only_where_it_was_given() {
     );
     let now = jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0);
     assert_eq!(template.with_now(now).render(&talk()).unwrap(), "a\n02 Jan 2026");
+}
+
+#[test]
+fn each_host_tells_a_template_what_its_server_would() {
+    let text =
+        "{{ tools is defined }} {{ tools is none }} {{ enable_thinking }} {{ date_string }} {{ datetime }}";
+    let template = ChatTemplate::new(TemplateSource::of(text)).unwrap();
+    let render = |template: ChatTemplate| template.render(&talk()).unwrap();
+    let now = jiff::civil::date(2026, 1, 2).at(3, 4, 5, 0);
+    assert_eq!(render(template.clone()), "False False True  ", "without a day");
+    assert_eq!(render(template.clone().with_now(now)), "False False True 02 Jan 2026 Jan 02 2026");
+    assert_eq!(render(template.with_now(now).with_host(Host::Transformers)), "True True   ");
+}
+
+#[test]
+fn what_only_training_needs_changes_no_text() {
+    let text =
+        "{% for m in messages[2:] %}\n{% generation %}\n{{ m.content }}\n{% endgeneration %}\n{% endfor %}";
+    assert_eq!(render(text).unwrap(), "yes\nand now?\n");
 }
 
 #[test]

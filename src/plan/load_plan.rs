@@ -23,6 +23,8 @@ use crate::run::step::{ContainerSpec, Role, Serving, TaskId, TaskSpec};
 
 /// The copy of a file of prompts, in the run's spool folder, seen from a task's.
 pub const PROMPTS_COPY: &str = "../prompts.jsonl";
+/// That of a tokenizer.
+pub const TOKENIZER_COPY: &str = "../tokenizer.json";
 /// Between two looks at the system, in milliseconds.
 const SAMPLE_EVERY_MS: u64 = 1_000;
 
@@ -47,6 +49,8 @@ pub struct Surroundings {
     pub conversations: Result<Vec<Conversation>, Refusal>,
     /// The chat template that benchlet renders by, where it does.
     pub template: Result<Option<TemplatePlan>, Refusal>,
+    /// The tokenizer that the spec names.
+    pub tokenizer: Result<Option<PathBuf>, Refusal>,
     /// benchlet itself.
     pub program: String,
     /// It with the words that make it measure.
@@ -112,6 +116,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
     let prompts = around.prompts.clone()?;
     let conversations = around.conversations.clone()?;
     let template = around.template.clone()?;
+    let tokenizer = around.tokenizer.clone()?;
     let mut made = Made::default();
     for (index, target) in spec.targets.iter().enumerate() {
         let plan = made.target(spec, target, index, around)?;
@@ -173,6 +178,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         threads: spec.threads,
         sample_every_ms: SAMPLE_EVERY_MS,
         collectors: around.collectors.clone(),
+        tokenizer: tokenizer.as_ref().map(|_| TOKENIZER_COPY.to_owned()),
     };
     let simulated = measure.targets.iter().all(|target| target.simulated);
     let mut claims = vec!["cpu".to_owned()];
@@ -208,7 +214,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         preparing_ms: around.preparing_ms,
         claims,
         stop: made.stop,
-        load: Some(LoadBlueprint { measure, engines: made.engines, prompts }),
+        load: Some(LoadBlueprint { measure, engines: made.engines, prompts, tokenizer }),
     })
 }
 

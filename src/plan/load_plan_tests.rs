@@ -87,6 +87,7 @@ fn around(services: Vec<FoundService>) -> Surroundings {
         prompts: Ok(None),
         conversations: Ok(Vec::new()),
         template: Ok(None),
+        tokenizer: Ok(None),
         program: "benchlet".to_owned(),
         measurer: words("benchlet measure"),
         timeout_ms: 600_000,
@@ -434,6 +435,19 @@ fn an_unknown_service_and_unusable_prompts_pass_their_refusals_on() {
     let unusable = Refusal::new(Reason::PromptsUnusable, "the file of prompts p.jsonl is not there");
     let without = Surroundings { prompts: Err(unusable.clone()), ..around(vec![]) };
     assert_eq!(refused("{ engine: vllm }", "prompts: { file: p.jsonl }\n", &without), unusable);
+}
+
+#[test]
+fn tokens_are_counted_by_the_runs_own_copy_of_the_tokenizer() {
+    let spec = "tokenizer: t.json\n";
+    let found = PathBuf::from("/requests/t.json");
+    let around = Surroundings { tokenizer: Ok(Some(found.clone())), ..around(vec![]) };
+    let blueprint = resolved("{ engine: vllm }", spec, &around);
+    assert_eq!(load(&blueprint).measure.tokenizer.as_deref(), Some(TOKENIZER_COPY));
+    assert_eq!(load(&blueprint).tokenizer, Some(found));
+    let unusable = Refusal::new(Reason::TokenizerUnusable, "the tokenizer t.json is not there");
+    let without = Surroundings { tokenizer: Err(unusable.clone()), ..around };
+    assert_eq!(refused("{ engine: vllm }", spec, &without), unusable);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod load_cases;
 pub mod load_plan;
 pub mod load_steps;
 pub mod prompt_lines;
+mod python_jinja;
 mod python_json;
 pub mod server_flags;
 pub mod service;

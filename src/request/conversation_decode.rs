@@ -10,7 +10,6 @@ use super::fields::Fields;
 use super::load_test::{Amount, Load, LoadShape, LoadTest, Output, Prompts, TargetPlace, ValidityLimits};
 use super::load_test_decode::{Own, limits, served, warmup};
 use super::load_test_load::decode_output;
-use super::load_test_prompts::relative_file;
 use super::load_test_size::{MOST_ENTRIES, MOST_TOKENS};
 use super::tree::Value;
 use super::{load_test_targets, quantities};
@@ -149,10 +148,9 @@ fn sources(spec: &Fields<'_>) -> Option<Conversations> {
         Value::Map(_) => {
             let fields = Fields::new(node, "spec.conversations", CONVERSATIONS, spec.problems)?;
             let builtin = fields.boolean("builtin");
-            let file = match (fields.get("file"), fields.text("file")) {
-                (Some(node), Some(path)) => Some(relative_file(node, "file", path, "mine.yaml", &fields)?),
-                (Some(_), None) => return None,
-                (None, _) => None,
+            let file = match fields.get("file") {
+                Some(_) => Some(fields.relative_file("file", "mine.yaml")?),
+                None => None,
             };
             let inline = match fields.get("inline") {
                 Some(_) => conversation_file::list(&fields, "inline")?,
@@ -214,9 +212,8 @@ fn template(spec: &Fields<'_>) -> Option<Template> {
         }
         Value::Null | Value::List(_) | Value::Map(_) => {
             let fields = Fields::new(node, "spec.template", TEMPLATE, spec.problems)?;
-            let file = fields.required("file")?;
-            let path = fields.text("file")?;
-            relative_file(file, "file", path, "template.jinja", &fields).map(Template::File)
+            fields.required("file")?;
+            fields.relative_file("file", "template.jinja").map(Template::File)
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::load_test_schema::{
     CACHE, CACHE_HITS, CLIENT_CPU, CLIENT_DELAY, CONFLICT, COST_FIELD, ENGINE_START_TIMEOUT, ERROR_RATE,
     LOAD_TEST_APPLY, MANAGED_EXECUTOR, ORDER, OUTPUT, OUTPUT_LENGTH, PAUSE, PULL_POLICY, REPEATS, SEED, SLO,
-    STREAM, TARGET_FIELD, TARGETS_FIELD,
+    STREAM, TARGET_FIELD, TARGETS_FIELD, TOKENIZER,
 };
 use super::load_test_size::{MOST_ENTRIES, MOST_TOKENS, MOST_WARMUPS};
 use super::schema::{
@@ -76,6 +76,7 @@ pub const CONVERSATION: &[Field] = &[
     field("requestTimeout", Shape::Duration, "Longest time for one turn (5m)."),
     STREAM,
     SLO,
+    TOKENIZER,
     COST_FIELD,
     field("validity", Shape::Map(VALIDITY), "Beyond these limits a run says Valid=False."),
     ORDER,

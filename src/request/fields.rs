@@ -92,6 +92,20 @@ impl<'t> Fields<'t> {
         self.scalar(name, self.get(name)?).map(str::to_owned)
     }
 
+    /// A file that is read beside the request: relative, whoever reads it resolves it beneath the root.
+    pub fn relative_file(&self, name: &'static str, example: &str) -> Option<String> {
+        let node = self.get(name)?;
+        let path = self.scalar(name, node)?;
+        if path.is_empty() || path.starts_with(['/', '~']) || path.contains(['\0', '\n']) {
+            let hint = format!(
+                "a path relative to this file, such as {example}; the setting read_dirs allows other folders"
+            );
+            self.wrong(node, name, path, &hint);
+            return None;
+        }
+        Some(path.to_owned())
+    }
+
     pub fn boolean(&self, name: &'static str) -> Option<bool> {
         let node = self.get(name)?;
         match self.scalar(name, node)? {

@@ -25,6 +25,9 @@ pub struct LoadTest {
     /// Sample responses kept a case.
     pub samples: u32,
     pub cost: Option<Cost>,
+    /// A `tokenizer.json`, relative to the request: counts tokens where neither an answer nor its server does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
     pub validity: ValidityLimits,
     pub order: CaseOrder,
     /// Seeds the order of cases, arrivals, prompts and salts.

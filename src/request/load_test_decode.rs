@@ -84,6 +84,7 @@ pub(super) fn served(fields: &Fields<'_>, own: Own, prompts: Option<Prompts>) ->
         stream,
         slo,
         samples: own.samples,
+        tokenizer: fields.relative_file("tokenizer", "tokenizer.json"),
         cost: cost(fields),
         validity: own.validity,
         order: fields

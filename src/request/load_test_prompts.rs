@@ -51,10 +51,7 @@ pub fn decode(spec: &Fields<'_>) -> Option<Prompts> {
 
 fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
     match (fields.get("file"), fields.get("inline"), fields.get("synthetic")) {
-        (Some(node), None, None) => {
-            let path = fields.text("file")?;
-            relative_file(node, "file", path, "prompts.jsonl", fields).map(Prompts::File)
-        }
+        (Some(_), None, None) => fields.relative_file("file", "prompts.jsonl").map(Prompts::File),
         (None, Some(_), None) => inline(fields).map(Prompts::Inline),
         (None, None, Some(node)) => synthetic(node, fields.problems).map(Prompts::Synthetic),
         _ => {
@@ -66,28 +63,6 @@ fn one_of(fields: &Fields<'_>) -> Option<Prompts> {
             None
         }
     }
-}
-
-/// A path that can lie beneath the root; `example` shows one.
-pub(super) fn relative_file(
-    node: &Node,
-    name: &'static str,
-    path: String,
-    example: &str,
-    fields: &Fields<'_>,
-) -> Option<String> {
-    if path.is_empty() || path.starts_with('/') || path.starts_with('~') || path.contains(['\0', '\n']) {
-        fields.wrong(
-            node,
-            name,
-            &path,
-            &format!(
-                "a path relative to this file, such as {example}; the setting read_dirs allows other folders"
-            ),
-        );
-        return None;
-    }
-    Some(path)
 }
 
 fn inline(fields: &Fields<'_>) -> Option<Vec<Prompt>> {

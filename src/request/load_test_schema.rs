@@ -25,6 +25,7 @@ pub const LOAD_TEST: &[Field] = &[
     STREAM,
     SLO,
     field("samples", Shape::Integer { least: 0, most: 100 }, "Answers whose text is kept, a case (3)."),
+    TOKENIZER,
     COST_FIELD,
     field("validity", Shape::Map(VALIDITY), "Beyond these limits a run says Valid=False."),
     ORDER,
@@ -70,6 +71,11 @@ pub(super) const STREAM: Field = field(
 );
 pub(super) const SLO: Field =
     field("slo", Shape::Objectives, "Upper bounds such as ttft_p95: 500ms; goodput counts what meets them.");
+pub(super) const TOKENIZER: Field = field(
+    "tokenizer",
+    Shape::Text,
+    "The model's tokenizer.json, relative to here: counts tokens where neither an answer nor its server does.",
+);
 pub(super) const COST_FIELD: Field =
     field("cost", Shape::Map(COST), "What the machine costs, for figures in money.");
 pub(super) const ORDER: Field = field(

@@ -59,6 +59,7 @@ requestTimeout: 5s
 stream: true
 slo: { ttft_p95: 500ms, itl_mean: 0.5ms, response_time_p99: 2s, client_delay_max: 1ms }
 samples: 1
+tokenizer: models/tokenizer.json
 cost: { perHour: 1.20 }
 validity: { clientDelay: 2.5ms, clientCpu: 50%, errorRate: 0%, cacheHits: 2%, outputLength: 10% }
 order: AsWritten
@@ -150,6 +151,7 @@ fn every_field_of_a_load_test_is_read() {
             Objective { metric: Metric::ClientDelay, statistic: Statistic::Max, at_most_ms: 1.0 },
         ],
         samples: 1,
+        tokenizer: Some("models/tokenizer.json".to_owned()),
         cost: Some(Cost { per_hour: 1.2 }),
         validity: ValidityLimits {
             client_delay_ms: 2.5,
@@ -393,6 +395,20 @@ fn a_managed_server_cannot_be_pointed_elsewhere_by_its_flags() {
             "13:7: spec.target.params has --max-num-seqs twice, whatever its spelling",
         ],
     );
+}
+
+#[test]
+fn a_tokenizer_is_a_file_beside_its_request() {
+    assert_eq!(test(&with("")).tokenizer, None);
+    for path in ["/models/tokenizer.json", "~/tokenizer.json", "''"] {
+        let shown = path.trim_matches('\'');
+        refused(
+            &with(&format!("tokenizer: {path}")),
+            &[&format!(
+                "5:14: spec.tokenizer cannot be \"{shown}\" (a path relative to this file, such as tokenizer.json; the setting read_dirs allows other folders)"
+            )],
+        );
+    }
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub struct MeasurePlan {
     /// Between two samples of the system's metrics.
     pub sample_every_ms: u64,
     pub collectors: Vec<CollectorPlan>,
+    /// A copy of the user's `tokenizer.json`, by its path relative to the task's folder: counts tokens where
+    /// neither an answer nor its server does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

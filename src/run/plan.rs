@@ -53,6 +53,9 @@ pub struct LoadBlueprint {
     pub engines: Vec<EngineTask>,
     /// The user's file of prompts, whose copy is measured.
     pub prompts: Option<PathBuf>,
+    /// The user's `tokenizer.json`, whose copy counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 /// An engine that is started for the run.

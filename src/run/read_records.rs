@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::request_record::{CaseEnded, CaseSkipped, CaseStarted, Line, Record, TargetFacts, TurnEnded};
+use super::request_record::{
+    CaseEnded, CaseSkipped, CaseStarted, CountedTokens, Line, Record, TargetFacts, TurnEnded,
+};
 
 /// What a run measured so far.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,15 +31,18 @@ pub struct PassRecords {
 }
 
 /// Reads all lines; a torn one costs itself only. A case that was started twice counts from its last
-/// start, as its clock began anew there.
+/// start, as its clock began anew there. Tokens that were counted afterwards are put into their request's
+/// record, where its answer told none.
 pub fn read_records(bytes: &[u8]) -> Records {
     let mut read = Records::default();
+    let mut counted: BTreeMap<usize, BTreeMap<u64, CountedTokens>> = BTreeMap::new();
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         match serde_json::from_slice(line) {
             Ok(Line::Target(facts)) => {
                 read.targets.insert(facts.target, facts);
             }
             Ok(Line::Started(started)) => {
+                counted.remove(&started.index);
                 let pass = PassRecords { started: Some(started.clone()), ..PassRecords::default() };
                 read.passes.insert(started.index, pass);
             }
@@ -53,14 +58,34 @@ pub fn read_records(bytes: &[u8]) -> Records {
                 let pass = read.passes.entry(ended.index).or_default();
                 pass.ended = Some(ended);
             }
+            Ok(Line::Counted(tokens)) => {
+                counted.entry(tokens.index).or_default().insert(tokens.n, tokens);
+            }
             Err(_) => read.bad_lines += 1,
+        }
+    }
+    for (index, pass) in &mut read.passes {
+        let Some(counted) = counted.get(index) else { continue };
+        for record in pass.records.iter_mut().filter(|record| !record.warmup) {
+            if let Some(tokens) = counted.get(&record.n) {
+                put(tokens, record);
+            }
         }
     }
     read
 }
 
+fn put(counted: &CountedTokens, record: &mut Record) {
+    if record.tokens_out.is_none() {
+        record.tokens_out = Some(counted.tokens_out);
+        record.tokens_in = record.tokens_in.or(counted.tokens_in);
+        record.token_source = Some(counted.source);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::request_record::TokenSource;
     use super::*;
 
     fn line(line: &Line) -> String {
@@ -106,6 +131,46 @@ mod tests {
         assert!(read.passes[&0].ended.is_some() && read.passes[&2].ended.is_none());
         assert_eq!(read.passes[&2].records.iter().map(|record| record.n).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(read.bad_lines, 0);
+    }
+
+    fn counted(index: usize, n: u64, tokens_out: u64) -> String {
+        let source = TokenSource::Tokenizer;
+        line(&Line::Counted(CountedTokens { index, n, tokens_in: Some(3), tokens_out, source }))
+    }
+
+    #[test]
+    fn tokens_that_were_counted_afterwards_are_put_where_none_were_told() {
+        let told = Record {
+            n: 1,
+            tokens_in: Some(8),
+            tokens_out: Some(9),
+            token_source: Some(TokenSource::Usage),
+            ..Record::default()
+        };
+        let warm = Record { n: 0, warmup: true, ..Record::default() };
+        let chunks = Record { token_source: Some(TokenSource::Chunks), ..Record::default() };
+        let [told, warm, chunks] = [told, warm, chunks].map(|record| line(&Line::Request(record)));
+        let counts = [counted(0, 0, 5), counted(0, 1, 6), counted(0, 7, 7), counted(1, 0, 8)].concat();
+        let text = [started(0), warm, chunks, told, ended(0), counts].concat();
+        let read = read_records(text.as_bytes());
+        let found: Vec<_> = read.passes[&0]
+            .records
+            .iter()
+            .map(|record| (record.tokens_in, record.tokens_out, record.token_source))
+            .collect();
+        let (usage, tokenizer) = (Some(TokenSource::Usage), Some(TokenSource::Tokenizer));
+        assert_eq!(
+            found,
+            [(None, None, None), (Some(3), Some(5), tokenizer), (Some(8), Some(9), usage)],
+            "warm-up, chunks, told"
+        );
+        assert_eq!((read.passes.len(), read.bad_lines), (1, 0));
+    }
+
+    #[test]
+    fn counts_of_a_first_try_are_left_behind_with_it() {
+        let text = [started(0), request(0, 0), counted(0, 0, 5), started(0), request(0, 0)].concat();
+        assert_eq!(read_records(text.as_bytes()).passes[&0].records[0].tokens_out, None);
     }
 
     #[test]

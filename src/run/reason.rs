@@ -115,6 +115,7 @@ reasons! {
     TemplateUnusable,
     /// No conversation fits into the model's context.
     ContextTooSmall,
+    TokenizerUnusable,
     KeyMissing,
     /// A limit of the system that the load would pass.
     LimitReached,

@@ -16,6 +16,7 @@ pub enum Line {
     /// A conversation that was not begun.
     Skipped(CaseSkipped),
     Ended(CaseEnded),
+    Counted(CountedTokens),
 }
 
 /// What a target said of itself before the first request.
@@ -108,6 +109,21 @@ pub struct CaseSkipped {
     /// By the server's own count; else by the length of its texts.
     pub counted: bool,
     pub model: Option<String>,
+}
+
+/// Tokens of a request whose answer told none, counted once its case had ended. A record of its own, as
+/// the request's was written when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedTokens {
+    /// Index in the plan's cases.
+    #[serde(rename = "c")]
+    pub index: usize,
+    /// The request's.
+    pub n: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<u64>,
+    pub tokens_out: u64,
+    pub source: TokenSource,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

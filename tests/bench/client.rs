@@ -225,7 +225,7 @@ fn measure(server: &Server, asked: &Asked, dialect: Dialect) -> Client {
         match serde_json::from_str(line).unwrap() {
             Line::Request(record) => records.push(record),
             Line::Ended(case) => ended = Some(case),
-            Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) => {}
+            Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) | Line::Counted(_) => {}
         }
     }
     Client { records, ended: ended.unwrap(), rss_mib, process_cpu_us }
@@ -272,6 +272,7 @@ fn plan(server: &Server, asked: &Asked, dialect: Dialect) -> MeasurePlan {
         threads: asked.threads,
         sample_every_ms: 60_000,
         collectors: Vec::new(),
+        tokenizer: None,
     }
 }
 

@@ -8,7 +8,7 @@ use benchlet::collect::chat_template_file;
 use benchlet::engine::address::Address;
 use benchlet::engine::wire::Wire;
 use benchlet::plan::chat_template::{Begin, Builtin, ChatTemplate, TemplateSource};
-use benchlet::request::load_test::{Api, Message};
+use benchlet::request::load_test::{Api, Content, Message};
 use benchlet::run::measure_plan::Dialect;
 use serde_json::{Value, json};
 
@@ -125,7 +125,22 @@ fn the_models_own_template_is_rendered_as_its_server_does() {
     assert_same(&server, &ChatTemplate::new(source).unwrap());
 }
 
-/// As models have it: blocks on lines of their own, Python's methods, a namespace, special tokens.
+#[test]
+fn an_answers_tokens_are_counted_by_the_server_and_a_prompts_with_its_template() {
+    let Some(server) = LlamaServer::start(&[]) else { return };
+    let count = |text: &str| server.runtime.block_on(server.wire.count_answer(None, text)).unwrap();
+    assert_eq!((count("the and of"), count("")), (3, 0), "none is put before it");
+    let prompt = Content::Messages(talks()[2].clone());
+    let asked = json!({ "content": server.render(&talks()[2]), "add_special": true, "parse_special": true });
+    let tokens = server.post("/tokenize", &asked)["tokens"].as_array().unwrap().len() as u64;
+    let counted = server.runtime.block_on(server.wire.count_prompt(None, &prompt, ""));
+    assert_eq!(counted, Some(tokens));
+    let answer = server.post("/v1/chat/completions", &json!({ "messages": talks()[2], "max_tokens": 1 }));
+    assert_eq!(answer["usage"]["prompt_tokens"], tokens, "as its usage says");
+}
+
+/// As models have it: blocks on lines of their own, Python's methods, a namespace, special tokens, tags for
+/// training alone, tools that are not there.
 const AS_MODELS_HAVE_IT: &str = "{{ bos_token }}
 {%- set ns = namespace(system='') %}
 {%- for message in messages %}
@@ -137,11 +152,16 @@ const AS_MODELS_HAVE_IT: &str = "{{ bos_token }}
     {% if loop.first %}
 {{ ns.system }}
     {% endif %}
+    {% generation %}
 <{{ message.role.upper() }}> {{ message.content | trim }}{{ eos_token }}
+    {% endgeneration %}
     {% if not loop.last %}
  * {{ loop.index0 }}
     {% endif %}
 {% endfor %}
+{% if tools is iterable and tools | length > 0 %}
+{{ tools | tojson }}
+{% endif %}
 {% if add_generation_prompt %}
 {{ '<ASSISTANT>' + ' ' }}
 {%- endif %}

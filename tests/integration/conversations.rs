@@ -244,7 +244,7 @@ fn a_cancelled_conversation_keeps_the_turns_that_it_had() {
 
 #[test]
 fn run_prints_a_row_a_conversation_and_set_changes_what_conversations_have() {
-    let mut bench = Workbench::without_docker();
+    let bench = Workbench::without_docker();
     bench.save_talk("here", &format!("{{ {QUICK}, conversations: {{ inline: [{OWN}] }} }}"));
     let said = bench.say(&["run", "requests/here.yaml", "--set", "repeats=2", "--set", "maxTokens=3"]).good();
     let line = said.out.lines().find(|line| line.contains("own Kept")).expect("a row");

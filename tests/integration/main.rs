@@ -32,6 +32,7 @@ mod measure_dialects;
 mod measure_faults;
 mod measure_keys;
 mod measure_loops;
+mod measure_token_counts;
 mod measuring;
 mod polling;
 mod readme;

@@ -143,7 +143,12 @@ fn warm_up_requests_are_marked_and_go_before_the_others() {
         .iter()
         .filter_map(|line| match line {
             Line::Request(request) => Some(request.warmup),
-            Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
+            Line::Target(_)
+            | Line::Started(_)
+            | Line::Turn(_)
+            | Line::Skipped(_)
+            | Line::Counted(_)
+            | Line::Ended(_) => None,
         })
         .collect();
     assert_eq!(warm, [true, true, true, false, false, false, false]);
@@ -224,6 +229,7 @@ fn cases_follow_each_other_each_with_its_own_requests() {
         Line::Turn(turn) => format!("turn of {}", turn.index),
         Line::Skipped(skipped) => format!("skipped {}", skipped.index),
         Line::Ended(ended) => format!("ended {}", ended.index),
+        Line::Counted(tokens) => format!("counted {}", tokens.index),
     });
     let first = ["target scripted", "started 0", "request of 0", "request of 0", "ended 0", "started 1"];
     let second = ["request of 1"; 4];
@@ -491,7 +497,14 @@ fn made_up_prompts_share_the_prefix_that_they_are_to_share() {
 #[test]
 fn a_server_is_asked_once_how_it_counts_however_many_cases_there_are() {
     let questions = |cases: usize| {
-        let server = Server::new(Exchange::answer);
+        // It tells its tokens, so that no answer has to be counted.
+        let server = Server::new(|exchange| {
+            exchange.head();
+            exchange.content("one");
+            exchange.event(r#"{"choices":[],"usage":{"completion_tokens":1}}"#);
+            exchange.finish();
+            After::Keep
+        });
         let mut plan = closed(&server.url(), 1, 1);
         plan.targets[0].dialect = Dialect::Vllm;
         plan.prompts = PromptPlan::Synthetic { distribution: Distribution::Fixed, shared_prefix_tokens: 0 };

@@ -43,6 +43,7 @@ pub fn plan(url: &str, requests: u32) -> MeasurePlan {
         threads: None,
         sample_every_ms: 100,
         collectors: Vec::new(),
+        tokenizer: None,
     }
 }
 
@@ -224,7 +225,12 @@ impl Measured {
     pub fn ended(&self) -> CaseEnded {
         let ended = |line| match line {
             Line::Ended(ended) => Some(ended),
-            Line::Target(_) | Line::Started(_) | Line::Request(_) | Line::Turn(_) | Line::Skipped(_) => None,
+            Line::Target(_)
+            | Line::Started(_)
+            | Line::Request(_)
+            | Line::Turn(_)
+            | Line::Skipped(_)
+            | Line::Counted(_) => None,
         };
         self.lines().into_iter().find_map(ended).expect("a case that ended")
     }
@@ -233,7 +239,12 @@ impl Measured {
     pub fn facts(&self) -> Vec<TargetFacts> {
         let told = |line| match line {
             Line::Target(facts) => Some(facts),
-            Line::Started(_) | Line::Request(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
+            Line::Started(_)
+            | Line::Request(_)
+            | Line::Turn(_)
+            | Line::Skipped(_)
+            | Line::Counted(_)
+            | Line::Ended(_) => None,
         };
         self.lines().into_iter().filter_map(told).collect()
     }
@@ -291,7 +302,12 @@ fn read_lines(folder: &Path) -> (Vec<Line>, usize) {
 fn requests_of(lines: &[Line]) -> Vec<Record> {
     let request = |line: &Line| match line {
         Line::Request(request) => Some(request.clone()),
-        Line::Target(_) | Line::Started(_) | Line::Turn(_) | Line::Skipped(_) | Line::Ended(_) => None,
+        Line::Target(_)
+        | Line::Started(_)
+        | Line::Turn(_)
+        | Line::Skipped(_)
+        | Line::Counted(_)
+        | Line::Ended(_) => None,
     };
     lines.iter().filter_map(request).collect()
 }

@@ -236,6 +236,7 @@ impl Stored {
             threads: None,
             sample_every_ms: 1_000,
             collectors: Vec::new(),
+            tokenizer: None,
         };
         let plan = Plan {
             version: PLAN_VERSION,
@@ -249,7 +250,7 @@ impl Stored {
             load,
             ..Results::default()
         };
-        let made = LoadBlueprint { measure, engines: Vec::new(), prompts: None };
+        let made = LoadBlueprint { measure, engines: Vec::new(), prompts: None, tokenizer: None };
         let end = Ending::completed("measured 2 cases");
         self.run(number, (spec, hash), blueprint(number, Some(made)), plan, results, end);
         id(number.into())
