@@ -18,6 +18,7 @@ pub mod llama_bench_command;
 pub mod load_cases;
 pub mod load_plan;
 pub mod load_steps;
+pub mod model_files;
 pub mod prompt_lines;
 pub mod server_flags;
 pub mod service;

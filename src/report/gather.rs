@@ -45,7 +45,7 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
     let results = match &row.spec {
         Spec::LlamaBench(_) => Results::LlamaBench { cases: bench_cases(&texts)? },
         Spec::LoadTest(_) => Results::LoadTest { cases: load_cases(store, &row, &texts)? },
-        Spec::Apply(_) => return Err(ReportError::NothingMeasured),
+        Spec::Apply(_) | Spec::Model(_) => return Err(ReportError::NothingMeasured),
     };
     let history = past_runs::of(store, &row)?;
     Ok(Report {

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::load_test_schema::LOAD_TEST;
+use super::model_schema::MODEL;
 
 /// One field of a map.
 #[derive(Debug)]
@@ -48,6 +49,12 @@ pub enum Shape {
     Objectives,
     /// A case's number or its columns.
     Case,
+    /// A number of bytes.
+    Bytes,
+    /// SHA-256 in hexadecimal.
+    Sha256,
+    /// SHA-256 by the name of a file.
+    Hashes,
     Any,
 }
 
@@ -61,9 +68,9 @@ pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str
 
 pub const API_VERSION: &str = "benchlet/v1";
 /// Kinds that this version carries out.
-pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Apply"];
+pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Apply", "Model"];
 /// Kinds that the format reserves for later versions.
-pub const KINDS_TO_COME: &[&str] = &["Conversation", "Tune", "Baseline", "Comparison", "Schedule", "Model"];
+pub const KINDS_TO_COME: &[&str] = &["Conversation", "Tune", "Baseline", "Comparison", "Schedule"];
 
 // What every kind that measures has.
 pub(super) const SUSPEND: Field =
@@ -204,6 +211,7 @@ pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
         "LlamaBench" => Some(LLAMA_BENCH),
         "LoadTest" => Some(LOAD_TEST),
         "Apply" => Some(APPLY),
+        "Model" => Some(MODEL),
         _ => None,
     }
 }
@@ -299,6 +307,9 @@ fn shape_schema(shape: &Shape) -> Value {
             "additionalProperties": shape_schema(&Shape::Duration),
         }),
         Shape::Case => json!({ "type": ["integer", "object"] }),
+        Shape::Bytes => json!({ "type": "integer", "minimum": 1 }),
+        Shape::Sha256 => json!({ "type": "string", "pattern": "^(sha256:)?[0-9A-Fa-f]{64}$" }),
+        Shape::Hashes => json!({ "type": "object", "additionalProperties": shape_schema(&Shape::Sha256) }),
         Shape::Any => json!({}),
     }
 }

@@ -10,6 +10,7 @@ use super::flags::Param;
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
 use super::load_test_decode;
+use super::model::{self, Model};
 use super::tree::Node;
 use super::{hash, schema};
 
@@ -30,6 +31,7 @@ pub enum Spec {
     LlamaBench(LlamaBench),
     LoadTest(Box<LoadTest>),
     Apply(Apply),
+    Model(Model),
 }
 
 impl Spec {
@@ -64,6 +66,8 @@ impl Spec {
             }
             Self::Apply(_) if set.is_empty() => {}
             Self::Apply(_) => return Err("an Apply makes no run, so nothing can be set for it".to_owned()),
+            Self::Model(_) if set.is_empty() => {}
+            Self::Model(_) => return Err("a Model measures nothing, so nothing can be set for it".to_owned()),
         }
         *self = changed;
         Ok(())
@@ -74,6 +78,15 @@ impl Spec {
             Self::LlamaBench(_) => "LlamaBench",
             Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
+            Self::Model(_) => "Model",
+        }
+    }
+
+    /// Whether its runs measure: others keep still meanwhile.
+    pub fn measures(&self) -> bool {
+        match self {
+            Self::LlamaBench(_) | Self::LoadTest(_) => true,
+            Self::Apply(_) | Self::Model(_) => false,
         }
     }
 }
@@ -124,6 +137,7 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
     let spec = match kind {
         "LlamaBench" => Spec::LlamaBench(llama_bench::decode(&fields)?),
         "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
+        "Model" => Spec::Model(model::decode(&fields)?),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -282,7 +296,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "2:7: kind Conversation is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Apply)"
+                "2:7: kind Conversation is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Apply, Model)"
             ]
         );
     }

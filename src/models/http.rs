@@ -1,0 +1,183 @@
+//! HTTP to hubs and file servers: redirects followed by hand, so that the hub's token goes nowhere else
+//! and HTTPS never becomes HTTP. Proxies are those of the environment.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
+use url::Url;
+
+use super::access::HubAccess;
+use super::error::ModelError;
+use crate::request::model_source::without_query;
+
+/// Most redirects of one request.
+const MOST_REDIRECTS: usize = 10;
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// Longest silence of a server in the middle of an answer.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether a redirect to another host is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// Content comes from wherever the hub sends it.
+    Anywhere,
+    /// What the hub itself says of a file stands in its own answer.
+    OwnHost,
+}
+
+pub struct Http {
+    client: Client,
+    access: HubAccess,
+}
+
+/// What a request came to, where no answer did.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It may be better the next time.
+    Passing {
+        words: String,
+        /// What the server asks to wait.
+        wait: Option<Duration>,
+        /// The server was there.
+        reached: bool,
+    },
+    Final(ModelError),
+}
+
+impl Http {
+    /// # Errors
+    /// TLS cannot be set up on this machine.
+    pub fn new(access: HubAccess) -> Result<Self, ModelError> {
+        // Fails where it was set before, which is as good.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_LIMIT)
+            .read_timeout(SILENCE_LIMIT)
+            .user_agent(concat!("benchlet/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| ModelError::Unreachable {
+                what: "the network".into(),
+                words: in_words(&error),
+            })?;
+        Ok(Self { client, access })
+    }
+
+    pub fn access(&self) -> &HubAccess {
+        &self.access
+    }
+
+    /// Asks, and gives an answer that is no redirect, or none that is followed.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or a redirect to where nothing is fetched from.
+    pub async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &HeaderMap,
+        follow: Follow,
+    ) -> Result<Response, Trouble> {
+        let mut at = url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = self.client.request(method.clone(), at.clone()).headers(headers.clone());
+            // Sizes and ranges are those of the file and of nothing that was made of it.
+            request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            if let Some(token) = self.access.token_for(&at) {
+                request = request.bearer_auth(token);
+            }
+            let answer = request.send().await.map_err(|error| Trouble::Passing {
+                words: in_words(&error),
+                wait: None,
+                reached: false,
+            })?;
+            if !is_redirect(answer.status()) {
+                return self.judged(url, answer);
+            }
+            let to = target(&at, &answer)?;
+            if follow == Follow::OwnHost && to.origin() != at.origin() {
+                return Ok(answer);
+            }
+            at = to;
+        }
+        Err(redirect(url, &at, "and that after ten redirects"))
+    }
+
+    /// An answer that says something of the file; others are troubles.
+    fn judged(&self, url: &Url, answer: Response) -> Result<Response, Trouble> {
+        let (status, what) = (answer.status(), shown(url));
+        let code = status.as_u16();
+        if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(answer);
+        }
+        Err(match code {
+            404 | 410 => Trouble::Final(ModelError::NotFound { what, status: code }),
+            401 | 403 => {
+                let with_token = self.access.token_for(url).is_some();
+                Trouble::Final(ModelError::NoAccess { what, status: code, with_token })
+            }
+            408 | 425 | 429 | 500..=599 => {
+                let wait = header(&answer, "retry-after").and_then(|text| text.parse().ok());
+                let words = format!("HTTP {code}");
+                Trouble::Passing { words, wait: wait.map(Duration::from_secs), reached: true }
+            }
+            _ => {
+                let said = header(&answer, "x-error-message").map(|text| format!(": {}", short(&text)));
+                Trouble::Final(ModelError::Refused { what, status: code, words: said.unwrap_or_default() })
+            }
+        })
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn target(from: &Url, answer: &Response) -> Result<Url, Trouble> {
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let to = location.and_then(|text| from.join(text).ok());
+    let Some(to) = to else {
+        let why = "it is redirected to nowhere".to_owned();
+        return Err(Trouble::Final(ModelError::Answer { what: shown(from), why }));
+    };
+    match (from.scheme(), to.scheme()) {
+        ("https", "http") => Err(redirect(from, &to, "where anybody in between could change it")),
+        (_, "http" | "https") => Ok(to),
+        _ => Err(redirect(from, &to, "which is no HTTP")),
+    }
+}
+
+fn redirect(from: &Url, to: &Url, why: &'static str) -> Trouble {
+    Trouble::Final(ModelError::Redirect { what: shown(from), to: shown(to), why })
+}
+
+/// A URL as people may see it.
+pub fn shown(url: &Url) -> String {
+    without_query(url.as_str()).to_owned()
+}
+
+/// A header's text.
+pub fn header(answer: &Response, name: &'static str) -> Option<String> {
+    let value = answer.headers().get(HeaderName::from_static(name))?;
+    value.to_str().ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// An error with what is behind it, without the URL, whose query may be a signature.
+pub fn in_words(error: &reqwest::Error) -> String {
+    let mut words = if error.is_timeout() { "it took too long".to_owned() } else { String::new() };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = if words.is_empty() { text } else { format!("{words}: {text}") };
+        }
+        source = cause.source();
+    }
+    if words.is_empty() { "the connection failed".to_owned() } else { short(&words) }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}
