@@ -26,13 +26,14 @@ pub struct Init {
 }
 
 /// The files of this repository, so that what is tried there is what is written here.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("config/benchlet.toml", include_str!("../../config/benchlet.toml")),
     ("requests/quickstart/simulated.yaml", include_str!("../../requests/quickstart/simulated.yaml")),
     ("requests/quickstart/load-test.yaml", include_str!("../../requests/quickstart/load-test.yaml")),
     ("requests/llama-bench.yaml", include_str!("../../requests/llama-bench.yaml")),
     ("requests/load-test.yaml", include_str!("../../requests/load-test.yaml")),
     ("requests/apply.yaml", include_str!("../../requests/apply.yaml")),
+    ("requests/model.yaml", include_str!("../../requests/model.yaml")),
 ];
 
 /// The schema that the requests' first lines name.

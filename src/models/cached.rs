@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::cache_layout::{DOWNLOADS, INCOMPLETE, repository_of};
+use super::cache_layout::{DOWNLOADS, INCOMPLETE, Repository, repository_of};
+use crate::request::model_source::file_name_problem;
 
 /// A file of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub fn cached(cache: &Path) -> Vec<CachedModel> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
+}
+
+/// Whether a revision of a repository was brought to its end: its name is noted after the last file.
+pub fn is_whole(cache: &Path, repo: &str, revision: &str) -> bool {
+    let repository = Repository::of(cache, repo);
+    let commit = std::fs::read_to_string(repository.reference(revision));
+    let commit = commit.map_or_else(|_| revision.to_owned(), |commit| commit.trim().to_owned());
+    file_name_problem(&commit).is_none() && repository.snapshot(&commit).is_dir()
 }
 
 fn repository(repo: &str, folder: &Path, found: &mut Vec<CachedModel>) {

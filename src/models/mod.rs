@@ -20,6 +20,7 @@ mod progress;
 
 pub use access::HubAccess;
 pub use bring::{ModelCache, bring};
-pub use cached::{CachedModel, cached};
+pub use cached::{CachedModel, cached, is_whole};
 pub use error::ModelError;
+pub use hub::MAIN;
 pub use known_hashes::KnownHashes;

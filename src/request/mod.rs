@@ -18,6 +18,7 @@ pub mod load_test_set;
 pub mod load_test_size;
 pub mod load_test_targets;
 pub mod model;
+pub mod model_catalogue;
 pub mod model_schema;
 pub mod model_source;
 pub mod quantities;

@@ -66,7 +66,8 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     match Source::parse(&fields.text("source")?) {
         Ok(source) => Some(source),
         Err(SourceError { message, hint }) => {
-            fields.problems.error_with_hint(node, format!("spec.source {message}"), hint);
+            let path = fields.path_of("source");
+            fields.problems.error_with_hint(node, format!("{path} {message}"), hint);
             None
         }
     }

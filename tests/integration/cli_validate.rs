@@ -197,6 +197,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         "requests/llama-bench.yaml",
         "requests/load-test.yaml",
         "requests/apply.yaml",
+        "requests/model.yaml",
         "examples/compose/requests/tiny.yaml",
         "examples/compose/requests/qwen3.yaml",
         "examples/compose/requests/tiny-load.yaml",
