@@ -15,7 +15,7 @@ use super::error::ModelError;
 use super::http::{Follow, Http, Trouble, header, in_words, shown};
 use super::partial::Partial;
 use super::patience::Patience;
-use super::progress::Report;
+use super::progress::{OFTEN, Report};
 use crate::files::lock::{Holder, LockError, LockFile};
 
 /// Bytes of one answer that count as headway: the tries before it are forgotten.
@@ -223,7 +223,15 @@ impl Downloads<'_> {
         let (sender, pieces) = mpsc::channel(BETWEEN);
         let writer = partial.write_from(pieces);
         let ended = loop {
-            match answer.chunk().await {
+            let come = match tokio::time::timeout(OFTEN, answer.chunk()).await {
+                Ok(come) => come,
+                Err(_) => {
+                    // What came last may not have been told.
+                    self.report.bytes(index, there, 0);
+                    continue;
+                }
+            };
+            match come {
                 Ok(Some(piece)) => {
                     there += piece.len() as u64;
                     if there > total {

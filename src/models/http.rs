@@ -166,7 +166,7 @@ pub fn header(answer: &Response, name: &'static str) -> Option<String> {
 
 /// An error with what is behind it, without the URL, whose query may be a signature.
 pub fn in_words(error: &reqwest::Error) -> String {
-    let mut words = if error.is_timeout() { "it took too long".to_owned() } else { String::new() };
+    let mut words = String::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let text = cause.to_string();

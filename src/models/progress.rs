@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::run::model_files::{ModelFile, ModelFiles, ModelProgress};
 
 /// Told at most this often while bytes come.
-const OFTEN: Duration = Duration::from_millis(100);
+pub const OFTEN: Duration = Duration::from_millis(100);
 
 /// Who is told.
 pub type Listener = dyn Fn(ModelProgress) + Send + Sync;

@@ -32,6 +32,7 @@ mod measure_keys;
 mod measure_loops;
 mod measuring;
 mod model_files;
+mod model_requests;
 mod polling;
 mod readme;
 mod reports;

@@ -58,7 +58,7 @@ impl Place {
 }
 
 /// Without what the environment of the tests says of hubs and proxies.
-pub fn alone(command: &mut Command) {
+fn alone(command: &mut Command) {
     for name in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
