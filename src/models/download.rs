@@ -89,6 +89,7 @@ impl Downloads<'_> {
     /// Why it is not whole; what has come is kept, unless it is not what it should be.
     pub async fn bring(&self, wanted: &Wanted, index: usize, lock: LockFile) -> Result<Whole, ModelError> {
         let mut partial = self.open(wanted, index, lock).await?;
+        let mut may_begin_anew = true;
         self.report.activity(format!("downloading {}", wanted.name));
         loop {
             let size;
@@ -100,8 +101,9 @@ impl Downloads<'_> {
                     kept.map_err(|_| ModelError::Cancelled)??;
                     return Ok(Whole { size, sha256 });
                 }
-                // Parts of two versions, or of a crash: once more, and all of it from one answer.
-                Err(_) if partial.resumed => {
+                // Perhaps parts of two versions, or of a crash: once more from the beginning.
+                Err(_) if partial.resumed && may_begin_anew => {
+                    may_begin_anew = false;
                     partial.start_anew()?;
                     self.report.bytes(index, 0, 0);
                 }
@@ -189,7 +191,10 @@ impl Downloads<'_> {
                 partial.set_validator(validator(&answer))?;
                 total
             }
-            Meaning::Rest(total) => Some(total),
+            Meaning::Rest(total) => {
+                partial.resumed = true;
+                Some(total)
+            }
             Meaning::NoMore => return Ok((partial, Ended::Whole)),
             Meaning::Other(words) => {
                 partial.start_anew()?;

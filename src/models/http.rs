@@ -23,7 +23,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 pub enum Follow {
     /// Content comes from wherever the hub sends it.
     Anywhere,
-    /// What the hub itself says of a file stands in its own answer.
+    /// What the hub itself says of a file stands in its own answer, perhaps after a renaming.
     OwnHost,
 }
 
@@ -97,7 +97,8 @@ impl Http {
                 return self.judged(url, answer);
             }
             let to = target(&at, &answer)?;
-            if follow == Follow::OwnHost && to.origin() != at.origin() {
+            let told = answer.headers().contains_key("x-linked-etag");
+            if follow == Follow::OwnHost && (told || to.origin() != at.origin()) {
                 return Ok(answer);
             }
             at = to;
@@ -142,10 +143,18 @@ fn target(from: &Url, answer: &Response) -> Result<Url, Trouble> {
         let why = "it is redirected to nowhere".to_owned();
         return Err(Trouble::Final(ModelError::Answer { what: shown(from), why }));
     };
+    match forbidden(from, &to) {
+        None => Ok(to),
+        Some(why) => Err(redirect(from, &to, why)),
+    }
+}
+
+/// Why nothing is fetched from where an answer redirects to.
+fn forbidden(from: &Url, to: &Url) -> Option<&'static str> {
     match (from.scheme(), to.scheme()) {
-        ("https", "http") => Err(redirect(from, &to, "where anybody in between could change it")),
-        (_, "http" | "https") => Ok(to),
-        _ => Err(redirect(from, &to, "which is no HTTP")),
+        ("https", "http") => Some("where anybody in between could change it"),
+        (_, "http" | "https") => None,
+        _ => Some("which is no HTTP"),
     }
 }
 
@@ -180,4 +189,30 @@ pub fn in_words(error: &reqwest::Error) -> String {
 
 fn short(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_never_becomes_http_and_nothing_becomes_another_scheme() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (from, to, allowed) in [
+            ("https://hub/a", "https://cdn/b", true),
+            ("http://hub/a", "https://cdn/b", true),
+            ("http://hub/a", "http://cdn/b", true),
+            ("https://hub/a", "http://hub/a", false),
+            ("http://hub/a", "ftp://hub/a", false),
+            ("https://hub/a", "file:///etc/passwd", false),
+        ] {
+            assert_eq!(forbidden(&url(from), &url(to)).is_none(), allowed, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_may_open_it() {
+        let url = Url::parse("https://cdn/m.gguf?X-Signature=secret#x").unwrap();
+        assert_eq!(shown(&url), "https://cdn/m.gguf");
+    }
 }

@@ -30,7 +30,7 @@ pub struct Partial {
     pub length: u64,
     /// The ETag of the server that they are from.
     pub validator: Option<String>,
-    /// Some of them are from before: another process, or another answer.
+    /// They are not all from one answer, as far as is known.
     pub resumed: bool,
     lock: Arc<LockFile>,
 }

@@ -113,6 +113,7 @@ fn a_file_of_a_hub_comes_in_the_layout_of_the_hubs_tools_and_only_once() {
     let said = place.pull(&[FILE]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains(&sha256(&whole)), "{said:?}");
+    assert!(said.err.contains("downloading m.gguf: 0 B of 300.0 kB\n"), "{said:?}");
     let link = place.repository().join("snapshots").join(&commit).join("m.gguf");
     assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("../../blobs").join(sha256(&whole)));
     assert_eq!(std::fs::read(&link).unwrap(), whole);
@@ -332,6 +333,30 @@ fn a_range_beyond_the_end_means_that_all_is_there_or_that_it_begins_anew() {
         assert_eq!(server.contents().iter().map(|asked| asked.from()).collect::<Vec<_>>(), ranges);
         assert_eq!(names(&folder), [".m.gguf.lock", "m.gguf"]);
     }
+}
+
+#[test]
+fn another_version_on_the_server_begins_anew_and_is_not_put_behind_the_old_parts() {
+    let (old, new) = (content(50_000, 20), content(50_000, 21));
+    let versions = Arc::new(AtomicUsize::new(0));
+    let version = Arc::clone(&versions);
+    let (first, second) = (old, new.clone());
+    let server = FileServer::new(move |asked, answer| match version.load(Ordering::SeqCst) {
+        0 => answer.file_until(asked, &first, 10_000),
+        _ => answer.file(asked, &second),
+    });
+    let place = Place::with(&server);
+    let url = format!("{}/m.gguf", server.url());
+    place.pull(&[&url]).fails(1, "DownloadBroken");
+    versions.store(1, Ordering::SeqCst);
+    assert_eq!(place.pull(&[&url]).code, 0);
+    let folder = place.cache().join("downloads").join(&sha256(url.as_bytes())[..16]);
+    assert_eq!(std::fs::read(folder.join("m.gguf")).unwrap(), new);
+    assert_eq!(
+        server.contents().last().unwrap().from(),
+        Some(30_000),
+        "the range was asked for, if it is the same"
+    );
 }
 
 #[test]

@@ -210,6 +210,35 @@ fn a_path_is_checked_where_it_is_and_only_where_requests_may_read() {
     assert!(found.exists(), "a file that is not ours stays, whatever its hash");
 }
 
+#[test]
+fn a_snapshot_is_held_to_a_hash_a_file_and_to_its_patterns() {
+    let (weights, other) = (content(9_000, 8), content(100, 9));
+    let files =
+        [("model.safetensors", weights.clone()), ("config.json", b"{}".to_vec()), ("other.bin", other)];
+    let hub = Repository::new(&files).serve();
+    let mut bench = bench(&hub);
+    bench.serve();
+    let spec = |hash: &str| {
+        format!(
+            "{{ source: 'hf://owner/repo', include: ['*.json'], files: {{ model.safetensors: '{hash}' }} }}"
+        )
+    };
+    save(&bench, "m", &spec(&"3".repeat(64)));
+    bench.until_reason("m", "HashDiffers");
+    assert_eq!(hub.contents().len(), 0);
+    save(&bench, "m", &spec(&sha256(&weights)));
+    let done = bench.until_phase("m", "Completed");
+    let names: Vec<_> =
+        done["status"]["model"]["files"].as_array().unwrap().iter().map(|file| &file["name"]).collect();
+    assert_eq!(names, ["config.json", "model.safetensors"]);
+    let folder = std::path::PathBuf::from(done["status"]["model"]["directory"].as_str().unwrap());
+    assert_eq!(std::fs::read(folder.join("model.safetensors")).unwrap(), weights);
+    save(&bench, "m", "{ source: 'hf://owner/repo', files: { modell.safetensors: '' } }");
+    bench.until_status("m", "a problem with a hint", |status| {
+        status["problems"][0]["hint"].as_str().is_some_and(|hint| hint.contains("64 hexadecimal digits"))
+    });
+}
+
 fn load_test(url: &str) -> String {
     format!(
         "apiVersion: benchlet/v1\nkind: LoadTest\nspec:\n  targets: [{{ engine: openai, url: '{url}' }}]\n  \
