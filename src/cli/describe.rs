@@ -330,7 +330,8 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result<(), CliError> {
-    if let Some(model) = store.model_files(run.id)? {
+    if run.kind == "Model" {
+        let Some(model) = store.model_files(run.id)? else { return Ok(()) };
         heading(console, "Model files:")?;
         return model_files::table(&[model]).indented(2).print(console);
     }

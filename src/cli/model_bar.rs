@@ -7,6 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::Console;
 use crate::run::model_files::ModelProgress;
 
+/// Once the size is known; until then it only turns.
+const FORM: &str = "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+
 pub struct ModelBar {
     bar: Option<ProgressBar>,
     /// What was last said, and at which tenth.
@@ -16,11 +19,7 @@ pub struct ModelBar {
 impl ModelBar {
     pub fn new(console: &Console) -> Self {
         let bar = console.terminal.then(|| {
-            let bar = ProgressBar::new(0);
-            let form = "{msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-            if let Ok(style) = ProgressStyle::with_template(form) {
-                bar.set_style(style.progress_chars("=> "));
-            }
+            let bar = ProgressBar::new_spinner();
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -29,7 +28,12 @@ impl ModelBar {
 
     pub fn show(&mut self, progress: &ModelProgress, console: &mut Console) {
         if let Some(bar) = &self.bar {
-            bar.set_length(progress.model.total().unwrap_or(0));
+            if let Some(total) = progress.model.total().filter(|total| bar.length() != Some(*total)) {
+                bar.set_length(total);
+                if let Ok(style) = ProgressStyle::with_template(FORM) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+            }
             bar.set_position(progress.model.bytes());
             bar.set_message(super::output::clean(&progress.activity).into_owned());
             return;

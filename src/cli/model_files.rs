@@ -51,8 +51,10 @@ Examples:
   benchlet model-files pull https://example.com/m.gguf --sha256 HASH
 
 What was broken off is gone on with. HF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated
-repositories. Exit codes: 0 all files are whole, 1 a file is not what it should be or broke off again and
-again, 2 no access, no network, no space or wrong usage, 4 not found.")]
+repositories. The first model that does not come ends it.
+
+Exit codes: 0 all files are whole, 1 a file is not what it should be or broke off again and again,
+2 no access, no network, no space or wrong usage, 4 not found.")]
     Pull(Pull),
 }
 

@@ -5,8 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::models::known_hashes::Forgetful;
-use crate::models::{HubAccess, KnownHashes, ModelCache, ModelError};
+use crate::models::{Forgetful, HubAccess, KnownHashes, ModelCache, ModelError};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::facts::FileIdentity;

@@ -252,11 +252,13 @@ fn base(
         if record.as_ref().is_some_and(|record| record.control.report.is_some()) {
             status.warnings.extend(failed_report(context, run)?);
         }
-        let at = context.jobs.model(run.id).map(|progress| progress.model);
-        status.model = match at {
-            Some(model) if !model.files.is_empty() => Some(model),
-            Some(_) | None => context.store.model_files(run.id)?,
-        };
+        if matches!(run.spec, Spec::Model(_)) {
+            let at = context.jobs.model(run.id).map(|progress| progress.model);
+            status.model = match at {
+                Some(model) if !model.files.is_empty() => Some(model),
+                Some(_) | None => context.store.model_files(run.id)?,
+            };
+        }
         status.run = Some(status_document::run_status(run, live(context, run)));
         let cases = context.store.cases(run.id)?;
         match (&run.spec, figures, cases.is_empty()) {

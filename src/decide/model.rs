@@ -79,16 +79,14 @@ fn downloading(observed: &Observed, run: &Run, deadline: &Deadline) -> Decision 
     }
 }
 
-/// Another run that measures, or is on its way to it: it would wait for the end of a download that can
-/// take hours, where a download loses nothing by waiting for it.
+/// Another run that measures, is on its way to it, or has not kept its results yet. It would wait for the
+/// end of a download that can take hours, where a download loses nothing by waiting for it.
 fn measuring(observed: &Observed) -> Option<&OtherRun> {
     observed.world.others.iter().find(|other| {
         other.measures
             && match other.phase {
-                Phase::Preparing | Phase::Running => true,
-                Phase::Pending | Phase::Collecting | Phase::Completed | Phase::Failed | Phase::Cancelled => {
-                    false
-                }
+                Phase::Preparing | Phase::Running | Phase::Collecting => true,
+                Phase::Pending | Phase::Completed | Phase::Failed | Phase::Cancelled => false,
             }
     })
 }
@@ -114,7 +112,7 @@ fn failure(observed: &Observed, run: &Run, refusal: &Refusal) -> Decision {
 
 fn timed_out(run: &Run, deadline: &Deadline) -> Decision {
     let message = format!("it took longer than its timeout of {}", human_ms(deadline.allowed_ms));
-    let hint = "what has come is kept: a new spec.rerun goes on from there, a longer spec.timeout as well";
+    let hint = "what has come is kept: a longer spec.timeout with a new spec.rerun goes on from there";
     let ending = Ending::failed(Reason::TimedOut, message).hint(Some(hint.to_owned()));
     Decision::act(Action::EndRun { run: run.id, ending }, Reason::TimedOut)
 }
@@ -160,7 +158,7 @@ mod tests {
 
     #[test]
     fn nothing_is_downloaded_while_another_run_measures_or_is_about_to() {
-        for phase in [Phase::Preparing, Phase::Running] {
+        for phase in [Phase::Preparing, Phase::Running, Phase::Collecting] {
             let decision = decided(vec![other(phase, "a", &[])], None);
             assert!(matches!(decision.action, Action::Wait), "{decision:?}");
             assert_eq!(decision.reason, Reason::MachineBusy);

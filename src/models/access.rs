@@ -58,10 +58,6 @@ impl HubAccess {
         &self.endpoint
     }
 
-    pub fn has_token(&self) -> bool {
-        self.token.is_some()
-    }
-
     /// The token, where the URL is the hub's own: the same scheme, host and port.
     pub fn token_for(&self, url: &Url) -> Option<&str> {
         let own: Origin = self.endpoint.origin();
@@ -111,6 +107,6 @@ mod tests {
         assert_eq!(access(&[("HF_HOME", folder)]).token_for(&url), Some("from-file"));
         let both = access(&[("HF_HOME", folder), ("HUGGING_FACE_HUB_TOKEN", "named")]);
         assert_eq!(both.token_for(&url), Some("named"));
-        assert!(!access(&[("HOME", folder)]).has_token());
+        assert_eq!(access(&[("HOME", folder)]).token_for(&url), None);
     }
 }

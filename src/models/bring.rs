@@ -48,26 +48,18 @@ pub async fn bring(
 ) -> Result<ModelFiles, ModelError> {
     let report = Report::new(listener);
     let patience = Patience { tries: cache.tries.max(1) };
+    if let Source::Path(path) = &model.source {
+        local(cache, model, path, &report).await?;
+        return Ok(report.model());
+    }
+    let http = Http::new(cache.access.clone())?;
+    let downloads = Downloads { http: &http, patience: &patience, report: &report };
+    let work = Work { cache, model, downloads };
     match &model.source {
-        Source::Path(path) => local(cache, model, path, &report).await?,
-        Source::Hub(hub) => {
-            let http = Http::new(cache.access.clone())?;
-            let work = Work {
-                cache,
-                model,
-                downloads: Downloads { http: &http, patience: &patience, report: &report },
-            };
-            work.hub(hub).await?;
-        }
-        Source::Url(url) => {
-            let http = Http::new(cache.access.clone())?;
-            let work = Work {
-                cache,
-                model,
-                downloads: Downloads { http: &http, patience: &patience, report: &report },
-            };
-            work.url(url).await?;
-        }
+        Source::Hub(hub) => work.hub(hub).await?,
+        Source::Url(url) => work.url(url).await?,
+        // Looked at above, where no network is needed.
+        Source::Path(_) => {}
     }
     Ok(report.model())
 }

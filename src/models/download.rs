@@ -57,6 +57,11 @@ pub struct Whole {
 enum Ended {
     /// All that was announced is there.
     Whole,
+    /// More came than was announced, in bytes.
+    TooMuch {
+        announced: u64,
+        came: u64,
+    },
     Trouble(Trouble),
 }
 
@@ -153,6 +158,10 @@ impl Downloads<'_> {
                     let size = partial.length;
                     return Ok((partial, size));
                 }
+                Ended::TooMuch { announced: expected, came: found } => {
+                    partial.discard()?;
+                    return Err(ModelError::Size { name: wanted.name.clone(), expected, found });
+                }
                 Ended::Trouble(Trouble::Final(error)) => return Err(error),
                 Ended::Trouble(Trouble::Passing { words, wait, reached }) => {
                     failed = if partial.length >= before.saturating_add(HEADWAY) { 1 } else { failed + 1 };
@@ -240,9 +249,7 @@ impl Downloads<'_> {
                 Ok(Some(piece)) => {
                     there += piece.len() as u64;
                     if there > total {
-                        let (name, expected) = (wanted.name.clone(), total);
-                        let error = ModelError::Size { name, expected, found: there };
-                        break Ended::Trouble(Trouble::Final(error));
+                        break Ended::TooMuch { announced: total, came: there };
                     }
                     let fresh = piece.len() as u64;
                     if sender.send(piece).await.is_err() {
@@ -259,11 +266,6 @@ impl Downloads<'_> {
         drop(sender);
         let (partial, written) = writer.await.map_err(|_| ModelError::Cancelled)?;
         written.map_err(|error| ModelError::cache(&wanted.place.partial(), error))?;
-        if let Ended::Trouble(Trouble::Final(ModelError::Size { .. })) = &ended {
-            partial.discard()?;
-            let Ended::Trouble(Trouble::Final(error)) = ended else { return Err(ModelError::Cancelled) };
-            return Err(error);
-        }
         Ok((partial, ended))
     }
 }

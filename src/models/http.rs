@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use super::access::HubAccess;
@@ -48,11 +49,10 @@ pub enum Trouble {
 
 impl Http {
     /// # Errors
-    /// TLS cannot be set up on this machine.
+    /// The client cannot be set up on this machine.
     pub fn new(access: HubAccess) -> Result<Self, ModelError> {
-        // Fails where it was set before, which is as good.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
+            .tls_backend_preconfigured(tls())
             .redirect(Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(SILENCE_LIMIT)
@@ -130,6 +130,18 @@ impl Http {
             }
         })
     }
+}
+
+/// Trusts whom this machine trusts. Without anybody to trust, plain HTTP still works.
+fn tls() -> ClientConfig {
+    // Fails where it was set before, which is as good.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let mut roots = RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // One that cannot be read is one less to trust.
+        let _ = roots.add(certificate);
+    }
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -2,9 +2,9 @@
 //! out, and checks those that are there. Owns the cache's folders and HTTP to hubs; decides neither when
 //! a file is brought nor which files of a repository a request takes.
 
-pub mod access;
-pub mod bring;
-pub mod cache_layout;
+mod access;
+mod bring;
+mod cache_layout;
 mod cached;
 mod disk_space;
 mod download;
@@ -12,7 +12,7 @@ mod error;
 mod hashing;
 mod http;
 mod hub;
-pub mod known_hashes;
+mod known_hashes;
 mod local_file;
 mod partial;
 mod patience;
@@ -23,4 +23,4 @@ pub use bring::{ModelCache, bring};
 pub use cached::{CachedModel, cached, is_whole};
 pub use error::ModelError;
 pub use hub::MAIN;
-pub use known_hashes::KnownHashes;
+pub use known_hashes::{Forgetful, KnownHashes};

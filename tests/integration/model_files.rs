@@ -227,7 +227,9 @@ fn more_than_was_announced_is_not_taken() {
         Some(_) | None => repository.answer(asked, answer),
     });
     let place = Place::with(&hub);
-    place.pull(&[FILE]).fails(1, "SizeDiffers");
+    let said = place.pull(&[FILE]);
+    said.fails(1, "SizeDiffers");
+    assert!(said.err.contains("300000 were expected"), "{said:?}");
     assert!(!place.blobs().contains(&sha256(&whole)));
 }
 
