@@ -67,7 +67,7 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Pull {
-    /// Names of the catalogue, or sources: hf://owner/repo[@revision][/file], https://…
+    /// Names of the catalogue, or sources: hf://owner/repo, hf://owner/repo@revision/file, https://…
     #[arg(value_name = "NAME|SOURCE", required_unless_present = "default")]
     pub models: Vec<String>,
     /// The model that the catalogue marks as the default

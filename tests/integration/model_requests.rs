@@ -1,6 +1,8 @@
 //! Requests of kind Model through the real controller: what the status says meanwhile, what a crash, a cancel
 //! and a benchmark do to a download, and how it fails.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -267,6 +269,34 @@ fn nothing_is_downloaded_while_a_load_test_measures() {
     gate.open();
     bench.until_phase("m", "Completed");
     bench.until_phase("load", "Completed");
+}
+
+#[test]
+fn a_pull_waits_for_a_load_test_unless_it_is_told_not_to() {
+    let hub = Repository::new(&[("m.gguf", content(1_000, 7)), ("n.gguf", content(1_000, 8))]).serve();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let engine = Server::new(move |exchange| {
+        held.wait();
+        exchange.answer()
+    });
+    let mut bench = bench(&hub);
+    bench.serve();
+    std::fs::write(bench.request_path("load.yaml"), load_test(&engine.url())).unwrap();
+    engine.until("it measures", |sight| sight.in_flight == 1);
+    let now = bench.command(&["model-files", "pull", "hf://owner/repo/n.gguf", "--now"]).output().unwrap();
+    assert!(now.status.success(), "{now:?}");
+    let asked = hub.seen().len();
+    let mut waiting = bench.command(&["model-files", "pull", "hf://owner/repo/m.gguf"]);
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.starts_with("waits until load has measured"), "{line}");
+    assert_eq!(hub.seen().len(), asked);
+    gate.open();
+    std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+    assert!(waiting.wait().unwrap().success());
 }
 
 #[test]
