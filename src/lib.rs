@@ -1,7 +1,8 @@
 //! benchlet: a reconciling controller for LLM benchmarks.
 //!
 //! Core modules (`request`, `run`, `plan`, `decide`, `stats`) are plain data and functions; adapters
-//! (`files`, `intake`, `executor`, `engine`, `load`, `service`, `store`, `status`, `collect`) own one kind of IO each;
+//! (`files`, `intake`, `executor`, `engine`, `load`, `models`, `service`, `store`, `status`, `collect`) own one
+//! kind of IO each;
 //! `controller` and `cli` wire them together.
 
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod executor;
 pub mod files;
 pub mod intake;
 pub mod load;
+pub mod models;
 pub mod plan;
 pub mod report;
 pub mod request;

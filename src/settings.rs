@@ -31,7 +31,12 @@ pub struct Settings {
     pub services: Vec<PathBuf>,
     /// Where status files go; `None`: beside their requests.
     pub status_dir: Option<PathBuf>,
+    /// Model files, laid out as the hub's own tools lay theirs out.
     pub models: PathBuf,
+    /// Tries in a row without headway before a download fails.
+    pub download_tries: u32,
+    /// The catalogue of models to choose from; `None`: the one that is built in.
+    pub model_catalogue: Option<PathBuf>,
     /// One lock a device, shared by every controller of the machine.
     pub lock_dir: PathBuf,
     /// Seconds between two complete listings of the root.
@@ -82,6 +87,8 @@ struct File {
     services: Option<Vec<PathBuf>>,
     status_dir: Option<String>,
     models: Option<String>,
+    download_tries: Option<u64>,
+    model_catalogue: Option<String>,
     lock_dir: Option<PathBuf>,
     relist_seconds: Option<u64>,
     llama_bench: Option<PathBuf>,
@@ -150,6 +157,7 @@ pub fn load(
     let number = |name: &str, file: Option<u64>, default: u64| {
         env(name).and_then(|value| value.parse().ok()).or(file).unwrap_or(default)
     };
+    let catalogue = env("MODEL_CATALOGUE").or(file.model_catalogue).filter(|path| !path.is_empty());
     Ok(Settings {
         requests: path(&overrides.requests, "REQUESTS", file.requests, "requests"),
         state: path(&overrides.state, "STATE", file.state, ".benchlet"),
@@ -159,6 +167,8 @@ pub fn load(
         models: PathBuf::from(
             models.strip_prefix("~/").map_or(models.clone(), |rest| format!("{home}/{rest}")),
         ),
+        download_tries: u32::try_from(number("DOWNLOAD_TRIES", file.download_tries, 8)).unwrap_or(8).max(1),
+        model_catalogue: catalogue.map(PathBuf::from),
         lock_dir: path(&None, "LOCK_DIR", file.lock_dir, "/run/lock/benchlet"),
         relist_seconds: number("RELIST_SECONDS", file.relist_seconds, 20).max(1),
         llama_bench: env("LLAMA_BENCH").map(PathBuf::from).or(file.llama_bench),

@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
-use super::{conversation_table, history, load_spec, load_table, logs, request_json, state_dir};
+use super::{conversation_table, history, load_spec, load_table, logs, model_files, request_json, state_dir};
 use crate::load::Progress;
 use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
@@ -172,7 +172,7 @@ fn describe_run(
     let mut fields = Fields::new(console);
     fields.put("Run", &row.id.to_string())?;
     fields.put("Request", &format!("{} (generation {})", row.request, row.generation))?;
-    fields.summary(&phase_words::of_state(&row.state))?;
+    fields.summary(&phase_words::of_run(&line.kind, &row.state))?;
     run_body(store, settings, row, line, console)?;
     let happened: Vec<_> = store
         .events(&row.request, 200)?
@@ -220,9 +220,16 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
         }
         return fields.put("timeout", &spoken_time(request.control.timeout_ms));
     }
+    if let Spec::Model(spec) = &request.spec {
+        fields.put("source", &spec.source.to_string())?;
+    }
     for (name, value) in spec {
         match value {
             Value::Null => {}
+            // In its own words above.
+            Value::Object(_) if name == "source" && request.kind == "Model" => {}
+            Value::Array(list) if list.is_empty() => {}
+            Value::Object(map) if map.is_empty() => {}
             Value::Array(params) if name == "params" => {
                 let pairs: Vec<(String, String)> = params
                     .iter()
@@ -251,11 +258,12 @@ fn run_body(
 ) -> Result<(), CliError> {
     let mut fields = Fields { console, indent: 2 };
     fields.put("ID", &row.id.to_string())?;
-    fields.put("Service", &row.service)?;
+    let what = if row.spec.measures() { "Service" } else { "Source" };
+    fields.put(what, &row.service)?;
     if row.simulated {
         fields.put("Simulated", "yes: no model was loaded, every figure is made up")?;
     }
-    let summary = phase_words::of_state(&row.state);
+    let summary = phase_words::of_run(&line.kind, &row.state);
     fields.summary(&summary)?;
     if let Some(blueprint) = &row.blueprint {
         if blueprint.load.is_none() {
@@ -323,6 +331,11 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result<(), CliError> {
+    if run.kind == "Model" {
+        let Some(model) = store.model_files(run.id)? else { return Ok(()) };
+        heading(console, "Model files:")?;
+        return model_files::table(&[model]).indented(2).print(console);
+    }
     let cases = request_json::cases(store, run.id)?;
     if cases.is_empty() {
         return Ok(());

@@ -269,11 +269,13 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
     cells
 }
 
-/// The service that a request is about; of an apply the request that it takes from.
+/// The service that a request is about; of an apply the request that it takes from, of a model where it
+/// comes from.
 fn service(request: &RequestSummary) -> Option<String> {
     match &request.spec {
         Spec::LlamaBench(spec) => Some(spec.service.clone()),
         Spec::LoadTest(spec) => Some(load_plan::service_words(spec)),
+        Spec::Model(spec) => Some(spec.source.to_string()),
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {

@@ -99,7 +99,7 @@ pub fn table(runs: &[RunSummary], wide: bool) -> Table {
             age(&run.created_at, now).into(),
         ];
         if wide {
-            let summary = phase_words::of_state(&run.state);
+            let summary = phase_words::of_run(&run.kind, &run.state);
             cells.extend([summary.reason.into(), Cell::maybe(took(run)), Cell::maybe(Some(summary.message))]);
         }
         table.row(cells);

@@ -26,7 +26,7 @@ pub struct Init {
 }
 
 /// The files of this repository, so that what is tried there is what is written here.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("config/benchlet.toml", include_str!("../../config/benchlet.toml")),
     ("requests/quickstart/simulated.yaml", include_str!("../../requests/quickstart/simulated.yaml")),
     ("requests/quickstart/load-test.yaml", include_str!("../../requests/quickstart/load-test.yaml")),
@@ -34,6 +34,7 @@ const FILES: [(&str, &str); 7] = [
     ("requests/load-test.yaml", include_str!("../../requests/load-test.yaml")),
     ("requests/conversation.yaml", include_str!("../../requests/conversation.yaml")),
     ("requests/apply.yaml", include_str!("../../requests/apply.yaml")),
+    ("requests/model.yaml", include_str!("../../requests/model.yaml")),
 ];
 
 /// The schemas that the first lines of requests and of conversations name.

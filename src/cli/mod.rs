@@ -17,6 +17,9 @@ mod load_spec;
 mod load_table;
 pub mod logs;
 pub mod measure;
+mod model_bar;
+mod model_catalogue;
+pub mod model_files;
 pub mod new;
 pub mod new_conversation;
 pub mod new_load_test;
@@ -165,6 +168,7 @@ pub enum Command {
     Delete(delete::Delete),
     Services(services::Services),
     Conversations(conversations::Conversations),
+    ModelFiles(model_files::ModelFilesVerb),
     Schema(schema::Schema),
     Completion(completion::Completion),
     /// Makes the load of a frozen plan.
@@ -225,6 +229,7 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Delete(verb) => delete::run(verb, &places.settings()?, console),
         Command::Services(verb) => services::run(verb, &places.settings()?, console),
         Command::Conversations(verb) => conversations::run(verb, console),
+        Command::ModelFiles(verb) => model_files::run(verb, &places.settings()?, console),
         Command::Schema(verb) => schema::run(verb, console),
         Command::Completion(verb) => completion::run(verb, console),
         // Done before; they have ends of their own.

@@ -27,7 +27,7 @@ pub fn of_request(request: &RequestSummary) -> Summary {
         && !run.state.phase().is_terminal()
     {
         let known = request.succeeded.as_ref().filter(|condition| condition.status == "Unknown");
-        let mut summary = of_state(&run.state);
+        let mut summary = of_run(&run.kind, &run.state);
         if let Some(condition) = known {
             summary.reason.clone_from(&condition.reason);
         }
@@ -76,6 +76,15 @@ pub fn of_state(state: &RunState) -> Summary {
             ..Summary::new(phase, end.reason.as_str(), end.message.clone())
         },
     }
+}
+
+/// A run's state in the words of its kind.
+pub fn of_run(kind: &str, state: &RunState) -> Summary {
+    let mut summary = of_state(state);
+    if kind == "Model" && state.phase() == Phase::Running {
+        Reason::Downloading.as_str().clone_into(&mut summary.reason);
+    }
+    summary
 }
 
 pub fn of_apply(state: &ApplyState) -> Summary {

@@ -54,6 +54,10 @@ pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<()
         Spec::LoadTest(spec) => {
             return plan_load::run(&request, spec, &verb.file, settings, verb.output, console);
         }
+        Spec::Model(_) => {
+            return Err(CliError::usage(format!("{} is a Model, which starts no benchmark", request.name))
+                .hint("`benchlet model-files list` shows what is there already"));
+        }
         Spec::Apply(_) => {
             return Err(CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
                 .hint("`dryRun: true` in its spec puts the difference into its status"));

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::error::CliError;
 use super::phase_words::{self, Summary};
 use crate::request::schema::API_VERSION;
+use crate::request::valid::Spec;
 use crate::store::Store;
 use crate::store::applies::{ApplyRow, ApplyState};
 use crate::store::overview::{RequestSummary, RunSummary};
@@ -45,7 +46,14 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
             if let Some(plan) = &row.plan {
                 status.insert("command".to_owned(), json!(plan.command));
             }
-            status.insert("results".to_owned(), results(store, last)?);
+            match &row.spec {
+                Spec::Model(_) => {
+                    status.insert("model".to_owned(), json!(store.model_files(last.id)?));
+                }
+                Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => {
+                    status.insert("results".to_owned(), results(store, last)?);
+                }
+            }
         }
         let filter = Filter { request: Some(request.name.clone()), limit: HISTORY, ..Filter::default() };
         let history: Vec<Value> = store.run_summaries(&filter)?.iter().map(run_line).collect();
@@ -89,7 +97,7 @@ fn run_head(run: &RunSummary) -> Value {
 
 /// A run in a list.
 pub fn run_line(run: &RunSummary) -> Value {
-    let summary = phase_words::of_state(&run.state);
+    let summary = phase_words::of_run(&run.kind, &run.state);
     let mut line = Map::new();
     line.insert("id".to_owned(), json!(run.id));
     line.insert("request".to_owned(), json!(run.request));
@@ -126,7 +134,10 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
     value["command"] = json!(row.plan.as_ref().map(|plan| &plan.command));
     value["fingerprint"] = json!(row.fingerprint);
     value["tail"] = json!(row.tail);
-    value["results"] = results(store, line)?;
+    match &row.spec {
+        Spec::Model(_) => value["model"] = json!(store.model_files(row.id)?),
+        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => value["results"] = results(store, line)?,
+    }
     Ok(value)
 }
 

@@ -41,7 +41,7 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
             .hint("bring the file back")
     })?;
     match &record.spec {
-        Spec::LlamaBench(_) | Spec::LoadTest(_) => {
+        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Model(_) => {
             let settable = record.spec.clone().set(&verb.set, record.control.timeout_ms);
             settable.map_err(|reason| CliError::usage(format!("{name} cannot be set so: {reason}")))?;
         }

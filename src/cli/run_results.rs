@@ -227,7 +227,8 @@ fn rows(one: &Ended, table: &mut Table) {
             row(document::apply_phase(apply).as_str(), std::array::from_fn(|_| dash()));
         }
         Outcome::Ran { run, cases, .. } if cases.is_empty() => {
-            row(run.state.phase().as_str(), std::array::from_fn(|_| dash()));
+            let words = Cell::maybe(run.headline.as_ref());
+            row(run.state.phase().as_str(), [dash(), dash(), words, dash(), dash(), dash()]);
         }
         Outcome::Ran { run, cases, .. } => {
             for case in cases {

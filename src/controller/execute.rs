@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_task, crash, engines, load_inputs, measure, prepare, report_files};
+use super::{apply_task, crash, engines, load_inputs, measure, model_job, prepare, report_files};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -113,6 +113,7 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
             context.jobs.cancel(run, |_| true);
         }
         Action::StartJob { run, job } => start_job(context, observed, run, job),
+        Action::StopJob { run, job } => context.jobs.cancel(run, |other| other == job),
         Action::StartTask { run, task, started } => {
             let kind = executor_kind(observed);
             let spool = context.spool(&task.id);
@@ -198,6 +199,7 @@ fn start_job(context: &Context, observed: &Observed, run: uuid::Uuid, job: Job) 
             Job::StartEngine => engines::start(&context, run, &handle).await,
             Job::StopEngine => engines::stop(&context, run).await,
             Job::Collect => measure::collect(&context, run).await,
+            Job::Download => model_job::download(&context, run, &handle).await,
         }
     });
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::decide::observed::{Job, JobResult, JobStatus};
+use crate::run::model_files::ModelProgress;
 use crate::run::reason::{Reason, Refusal};
 
 #[derive(Clone)]
@@ -27,6 +28,8 @@ struct Entry {
     status: JobStatus,
     /// What people may read of it while it runs.
     note: String,
+    /// How far its model files are.
+    model: Option<ModelProgress>,
     cancel: CancellationToken,
     abort: Option<AbortHandle>,
     /// Tells a late end of an earlier job from this one's.
@@ -45,6 +48,13 @@ impl Handle {
     pub fn note(&self, text: impl Into<String>) {
         if let Some(entry) = self.jobs.lock().get_mut(&self.key) {
             entry.note = text.into();
+        }
+    }
+
+    pub fn model(&self, progress: ModelProgress) {
+        if let Some(entry) = self.jobs.lock().get_mut(&self.key) {
+            entry.note = progress.words();
+            entry.model = Some(progress);
         }
     }
 }
@@ -95,6 +105,7 @@ impl Jobs {
                 request: request.to_owned(),
                 status: JobStatus::Running,
                 note: String::new(),
+                model: None,
                 cancel: cancel.clone(),
                 abort: None,
                 number,
@@ -151,6 +162,11 @@ impl Jobs {
         let mut running =
             entries.iter().filter(|((id, _), entry)| *id == run && entry.status == JobStatus::Running);
         running.find(|(_, entry)| !entry.note.is_empty()).map(|(_, entry)| entry.note.clone())
+    }
+
+    /// How far a run's model files are, while their job is there.
+    pub fn model(&self, run: Uuid) -> Option<ModelProgress> {
+        self.lock().get(&(run, Job::Download)).and_then(|entry| entry.model.clone())
     }
 
     /// Ends jobs of a run at once and forgets them.

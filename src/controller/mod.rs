@@ -18,6 +18,8 @@ mod jobs;
 mod load_inputs;
 mod load_results;
 mod measure;
+pub mod model_cache;
+mod model_job;
 pub mod observe;
 mod orphans;
 mod prepare;

@@ -77,6 +77,7 @@ fn other(row: &RunRow) -> OtherRun {
         request: row.request.clone(),
         service: row.service.clone(),
         phase: row.state.phase(),
+        measures: row.spec.measures(),
         claims: row.blueprint.as_ref().map(|blueprint| blueprint.claims.clone()).unwrap_or_default(),
     }
 }
@@ -91,7 +92,7 @@ async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> 
             | RunState::Running { .. }
             | RunState::Collecting { .. }
             | RunState::Ended(_),
-            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_),
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_),
         ) => None,
     };
     let task = match current_task(&row) {

@@ -182,7 +182,10 @@ impl Controller {
             {
                 tracing::warn!(%device, %holder, request = run.request, "a device of an open run is held");
             }
-            if run.state.phase() == Phase::Running && self.context.jobs.begin_measuring(run.id).is_err() {
+            if run.spec.measures()
+                && run.state.phase() == Phase::Running
+                && self.context.jobs.begin_measuring(run.id).is_err()
+            {
                 tracing::warn!(request = run.request, "a job is at work beside an open run");
             }
             self.queue.wake(&run.request, Priority::High);

@@ -252,6 +252,13 @@ fn base(
         if record.as_ref().is_some_and(|record| record.control.report.is_some()) {
             status.warnings.extend(failed_report(context, run)?);
         }
+        if matches!(run.spec, Spec::Model(_)) {
+            let at = context.jobs.model(run.id).map(|progress| progress.model);
+            status.model = match at {
+                Some(model) if !model.files.is_empty() => Some(model),
+                Some(_) | None => context.store.model_files(run.id)?,
+            };
+        }
         status.run = Some(status_document::run_status(run, live(context, run)));
         let cases = context.store.cases(run.id)?;
         match (&run.spec, figures, cases.is_empty()) {
@@ -260,10 +267,10 @@ fn base(
                 load = load_status::cases(&cases);
                 status.results = Some(load_status::results(&load, run.simulated));
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_), Some(figures), false) => {
+            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), Some(figures), false) => {
                 status.results = Some(status_document::results(figures, &cases, run.simulated));
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_), None, false) => {}
+            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), None, false) => {}
         }
     }
     status.history = runs
@@ -307,13 +314,19 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
     let RunState::Running { step, .. } = &run.state else {
         return live;
     };
+    let eta_words = |ms: u64| human_ms(ms.max(1_000) / 1_000 * 1_000);
+    if let Some(at) = context.jobs.model(run.id) {
+        // In percent: of a hundred gigabytes nobody reads the bytes.
+        let progress = |done| ProgressStatus { done, total: 100, eta: at.eta_ms().map(eta_words) };
+        live.progress = at.percent().map(progress);
+        return live;
+    }
     let tasks = launch_tasks(run);
     let completed = tasks.iter().filter(|task| task.step < *step).count();
     let Some(task) = tasks.iter().find(|task| task.step == *step) else {
         return live;
     };
     let spool = context.spool(task);
-    let eta_words = |ms: u64| human_ms(ms.max(1_000) / 1_000 * 1_000);
     if let Some(at) = Progress::read(&spool) {
         let done = at.thousandths();
         let left = (done > 0).then(|| at.elapsed_ms * (1_000 - done.min(1_000)) / done);

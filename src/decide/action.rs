@@ -60,6 +60,11 @@ pub enum Action {
         run: Uuid,
         job: Job,
     },
+    /// Ends a job before it is done, so that it gives way; it is started again later.
+    StopJob {
+        run: Uuid,
+        job: Job,
+    },
     /// Starts a task. Once the executor has it, or has refused it, the run is `started`: what is gone
     /// after that was lost and not left out.
     StartTask {

@@ -16,7 +16,7 @@ pub fn blocked(world: &World, blueprint: &Blueprint) -> Option<Decision> {
         let message = "the executors have not been listed completely yet";
         return Some(Decision::wait(Reason::NotListed, message, 1_000));
     }
-    let admitted = || world.others.iter().filter(|other| other.phase != Phase::Pending);
+    let admitted = || world.others.iter().filter(|other| other.measures && other.phase != Phase::Pending);
     if let Some(other) = admitted().find(|other| share_service(&other.service, &blueprint.service)) {
         let message = format!("waits for {}, which measures the service {}", other.request, other.service);
         return Some(Decision::wait(Reason::ServiceBusy, message, RECHECK_MS));

@@ -8,6 +8,7 @@ use super::action::{Action, Decision};
 use super::observed::{Job, JobResult, JobStatus, Observed, Refusal, Run, TaskEnd};
 use super::{admission, retry};
 use crate::plan::{llama_bench_command, load_steps};
+use crate::request::control::DesiredState;
 use crate::run::clock::{Deadline, human_ms};
 use crate::run::measure_plan::CasePlan;
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
@@ -25,13 +26,8 @@ const ENDING_MS: u64 = 30;
 const JOB_MS: u64 = 5_000;
 
 pub fn advance(observed: &Observed, run: &Run) -> Decision {
-    if run.state.deadline().is_some_and(|deadline| deadline.boot_id != observed.now.boot_id) {
-        // A deadline of another boot would never pass.
-        let decision = Decision::act(advance_to(run.id, run.state.renewed(&observed.now)), Reason::Restarted);
-        return Decision {
-            message: "the machine was restarted; its time counts anew".to_owned(),
-            ..decision
-        };
+    if let Some(decision) = restarted(observed, run) {
+        return decision;
     }
     match &run.state {
         RunState::Pending => pending(observed, run),
@@ -47,23 +43,26 @@ pub fn advance(observed: &Observed, run: &Run) -> Decision {
     }
 }
 
+/// A deadline of another boot would never pass.
+pub fn restarted(observed: &Observed, run: &Run) -> Option<Decision> {
+    run.state.deadline().filter(|deadline| deadline.boot_id != observed.now.boot_id)?;
+    let decision = Decision::act(advance_to(run.id, run.state.renewed(&observed.now)), Reason::Restarted);
+    Some(Decision { message: "the machine was restarted; its time counts anew".to_owned(), ..decision })
+}
+
 /// A run of a kind that has none.
 pub fn not_runnable(run: &Run) -> Decision {
     broken(run, "the run's kind is not one that runs")
 }
 
-fn broken(run: &Run, what: &str) -> Decision {
+pub fn broken(run: &Run, what: &str) -> Decision {
     let ending = Ending::failed(Reason::InternalError, what);
     Decision::act(Action::EndRun { run: run.id, ending }, Reason::InternalError)
 }
 
 fn pending(observed: &Observed, run: &Run) -> Decision {
-    // An explicit order goes ahead of it.
-    if let Some(record) = &observed.record
-        && !run.ordered
-        && record.control.desired == crate::request::control::DesiredState::Suspended
-    {
-        return Decision::idle(Reason::Suspended, "spec.suspend is true");
+    if let Some(decision) = suspended(observed, run) {
+        return decision;
     }
     let blueprint = match &run.resolution {
         None => return Decision::wait(Reason::NotListed, "the services have not been read yet", 1_000),
@@ -84,6 +83,13 @@ fn pending(observed: &Observed, run: &Run) -> Decision {
     Decision::act(action, Reason::Admitted)
 }
 
+/// A pending run whose request says `suspend`. An explicit order goes ahead of it.
+pub fn suspended(observed: &Observed, run: &Run) -> Option<Decision> {
+    let record = observed.record.as_ref()?;
+    (!run.ordered && record.control.desired == DesiredState::Suspended)
+        .then(|| Decision::idle(Reason::Suspended, "spec.suspend is true"))
+}
+
 fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Prepared) -> Decision {
     let Some(blueprint) = &run.blueprint else {
         return broken(run, "the run is Preparing without a blueprint");
@@ -101,7 +107,8 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
     match run.jobs.get(&job) {
         None => {
             // Nothing is hashed, pulled or probed while anything measures.
-            let measuring = observed.world.others.iter().find(|other| other.phase == Phase::Running);
+            let measuring =
+                observed.world.others.iter().find(|other| other.measures && other.phase == Phase::Running);
             if let Some(other) = measuring {
                 let message = format!("waits until {} has measured", other.request);
                 return wait_for_quiet(observed, run, deadline, message, JOB_MS);
@@ -125,7 +132,7 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
 }
 
 /// Waits for others. Their time is not the run's own, so its deadline is written anew before it passes.
-fn wait_for_quiet(
+pub fn wait_for_quiet(
     observed: &Observed,
     run: &Run,
     deadline: &Deadline,
@@ -174,12 +181,14 @@ fn with_result(prepared: &Prepared, job: Job, result: &JobResult) -> Option<Prep
             | Job::StartService
             | Job::StartEngine
             | Job::StopEngine
-            | Job::Collect,
+            | Job::Collect
+            | Job::Download,
             JobResult::Finished
             | JobResult::Image(_)
             | JobResult::Images(_)
             | JobResult::Probe(_)
-            | JobResult::Drained(_),
+            | JobResult::Drained(_)
+            | JobResult::Model { .. },
         ) => return None,
     }
     Some(next)
@@ -422,7 +431,11 @@ fn drain(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision {
         Some(JobStatus::Failed(refusal)) => TaskEnd::Fault(refusal.clone()),
         Some(JobStatus::Done(JobResult::Drained(end))) => end.clone(),
         Some(JobStatus::Done(
-            JobResult::Finished | JobResult::Image(_) | JobResult::Images(_) | JobResult::Probe(_),
+            JobResult::Finished
+            | JobResult::Image(_)
+            | JobResult::Images(_)
+            | JobResult::Probe(_)
+            | JobResult::Model { .. },
         )) => {
             return broken(run, "the drain gave another job's result");
         }
@@ -536,10 +549,10 @@ fn uncollected(run: &Run, ending: &Ending, refusal: &Refusal) -> Decision {
     Decision::act(Action::EndRun { run: run.id, ending }, refusal.reason)
 }
 
-fn advance_to(run: Uuid, state: RunState) -> Action {
+pub fn advance_to(run: Uuid, state: RunState) -> Action {
     Action::Advance { run, state: Box::new(state), plan: None }
 }
 
-fn failed(refusal: &Refusal) -> Ending {
+pub fn failed(refusal: &Refusal) -> Ending {
     Ending::failed(refusal.reason, refusal.message.clone()).hint(refusal.hint.clone())
 }

@@ -6,6 +6,7 @@ pub mod action;
 mod admission;
 mod apply;
 mod measured_run;
+mod model;
 pub mod observed;
 #[cfg(test)]
 mod properties;
@@ -38,6 +39,9 @@ pub fn next_action(observed: &Observed) -> Decision {
         }
         return match &run.spec {
             Spec::LlamaBench(_) | Spec::LoadTest(_) => measured_run::advance(observed, run),
+            Spec::Model(_) => {
+                measured_run::restarted(observed, run).unwrap_or_else(|| model::advance(observed, run))
+            }
             // An apply has no run; one that stands here came from a store that is not ours.
             Spec::Apply(_) => measured_run::not_runnable(run),
         };

@@ -119,13 +119,15 @@ pub enum Job {
     /// Take it away, keep what it said.
     StopEngine,
     Collect,
+    /// Bring model files, check those that are there.
+    Download,
 }
 
 impl Job {
     /// Jobs that would disturb a measurement elsewhere on the machine.
     pub fn disturbs(self) -> bool {
         match self {
-            Self::Image | Self::Probe | Self::Machine => true,
+            Self::Image | Self::Probe | Self::Machine | Self::Download => true,
             Self::Follow
             | Self::Drain
             | Self::StopService
@@ -153,6 +155,10 @@ pub enum JobResult {
     Images(Vec<ImageFacts>),
     Probe(ToolFacts),
     Drained(TaskEnd),
+    /// The files are whole, in words.
+    Model {
+        words: String,
+    },
 }
 
 /// How a task ended, as its output was read.
@@ -216,5 +222,7 @@ pub struct OtherRun {
     pub request: String,
     pub service: String,
     pub phase: Phase,
+    /// It is of a kind that measures.
+    pub measures: bool,
     pub claims: Vec<String>,
 }

@@ -152,8 +152,8 @@ fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
     match (of_run, of_file) {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
         (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
-        (Spec::Apply(_), Spec::Apply(_)) => true,
-        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_), _) => false,
+        (Spec::Apply(_), Spec::Apply(_)) | (Spec::Model(_), Spec::Model(_)) => true,
+        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_), _) => false,
     }
 }
 
@@ -246,7 +246,7 @@ pub fn next_run(observed: &Observed) -> Decision {
     let reason = if other_spec { Reason::NewSpec } else { Reason::RerunAsked };
     let token = record.control.rerun.clone().or_else(|| record.satisfied_rerun.clone());
     match &record.spec {
-        Spec::LlamaBench(_) | Spec::LoadTest(_) => {
+        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Model(_) => {
             let run = NewRun {
                 satisfied_hash: Some(record.spec_hash.clone()),
                 satisfied_rerun: token,
@@ -309,7 +309,7 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
         return Some(answer("the request says state: Cancelled; take that out first", Reason::Cancelled));
     }
     Some(match &record.spec {
-        Spec::LlamaBench(_) | Spec::LoadTest(_) => rerun(observed, record, command, set),
+        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Model(_) => rerun(observed, record, command, set),
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
     })
 }
@@ -341,6 +341,8 @@ fn new_run(observed: &Observed, record: &Record, spec: Spec) -> NewRun {
         Spec::LlamaBench(spec) => spec.service.clone(),
         Spec::LoadTest(spec) => load_plan::service_words(spec),
         Spec::Apply(_) => String::new(),
+        // No service; lists show where it comes from in its place.
+        Spec::Model(spec) => spec.source.to_string(),
     };
     NewRun {
         id: observed.fresh,

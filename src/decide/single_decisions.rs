@@ -124,7 +124,7 @@ pub fn refusal() -> Refusal {
 
 pub fn other(phase: Phase, service: &str, claims: &[&str]) -> OtherRun {
     let claims = claims.iter().map(|claim| (*claim).to_owned()).collect();
-    OtherRun { request: "b".to_owned(), service: service.to_owned(), phase, claims }
+    OtherRun { request: "b".to_owned(), service: service.to_owned(), phase, measures: true, claims }
 }
 
 pub fn beside(others: Vec<OtherRun>, wanted: &Wanted, state: RunState) -> Decision {

@@ -22,6 +22,7 @@ pub mod llama_bench_command;
 pub mod load_cases;
 pub mod load_plan;
 pub mod load_steps;
+pub mod model_files;
 pub mod prompt_lines;
 mod python_jinja;
 mod python_json;

@@ -51,7 +51,7 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
                 None => Results::LoadTest { cases },
             }
         }
-        Spec::Apply(_) => return Err(ReportError::NothingMeasured),
+        Spec::Apply(_) | Spec::Model(_) => return Err(ReportError::NothingMeasured),
     };
     let history = past_runs::of(store, &row)?;
     Ok(Report {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::request::diagnostic::Located;
 use crate::request::schema::API_VERSION;
 use crate::request::valid::Spec;
+use crate::run::model_files::ModelFiles;
 use crate::run::phase::{EndPhase, Phase, RunState};
 use crate::run::reason::Reason;
 use crate::store::applies::{ApplyRow, ApplyState};
@@ -63,6 +64,9 @@ pub struct Status {
     pub run: Option<RunStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub results: Option<Map<String, Value>>,
+    /// Model files, whole or on their way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelFiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -199,7 +203,8 @@ pub fn conditions(newest: Option<&RunRow>, apply: Option<&ApplyRow>) -> Vec<Draf
             | RunState::Running { .. }
             | RunState::Collecting { .. } => {
                 let message = format!("the run is {}", run.state.phase().as_str());
-                Draft::new("Succeeded", "Unknown", Reason::Measuring, message)
+                let reason = if run.spec.measures() { Reason::Measuring } else { Reason::Downloading };
+                Draft::new("Succeeded", "Unknown", reason, message)
             }
         });
     }
@@ -317,7 +322,7 @@ pub fn past(measured: &Measured) -> Past {
         },
         completed_at: run.completed_at.clone(),
         figures: match &run.spec {
-            Spec::LoadTest(_) => PastFigures::Load { headline: run.headline.clone() },
+            Spec::LoadTest(_) | Spec::Model(_) => PastFigures::Load { headline: run.headline.clone() },
             Spec::LlamaBench(_) | Spec::Apply(_) => PastFigures::Bench {
                 pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),
                 tg_avg_ts: figures.and_then(|figures| figures.tg_avg_ts).map(four_places),

@@ -55,6 +55,8 @@ pub fn default_timeout_ms(kind: &str) -> u64 {
     match kind {
         // A matrix of many cases, each with requests that may take minutes.
         "LoadTest" | "Conversation" => 60 * MINUTE,
+        // Hundreds of gigabytes over a line that is not the best.
+        "Model" => 24 * 60 * MINUTE,
         _ => 10 * MINUTE,
     }
 }
@@ -64,6 +66,7 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
     let cancelled = fields.choice("state", &[("Cancelled", DesiredState::Cancelled)]);
     let suspended = fields.boolean("suspend").filter(|suspend| *suspend).map(|_| DesiredState::Suspended);
     let runs = kind != "Apply";
+    let reports = runs && kind != "Model";
     Control {
         desired: cancelled.or(suspended).unwrap_or_default(),
         on_change: runs
@@ -85,6 +88,6 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
         rerun: fields.text("rerun").filter(|token| !token.is_empty()),
         timeout_ms: fields.duration_ms("timeout").unwrap_or(default_timeout_ms(kind)),
         backoff_limit: runs.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
-        report: runs.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
+        report: reports.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::conversation_schema::{CONVERSATION, FILE};
 use super::load_test_schema::LOAD_TEST;
+use super::model_schema::MODEL;
 
 /// One field of a map.
 #[derive(Debug)]
@@ -51,6 +52,12 @@ pub enum Shape {
     Documents(&'static [Field]),
     /// A case's number or its columns.
     Case,
+    /// A number of bytes.
+    Bytes,
+    /// SHA-256 in hexadecimal.
+    Sha256,
+    /// SHA-256 by the name of a file.
+    Hashes,
     Any,
 }
 
@@ -64,9 +71,9 @@ pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str
 
 pub const API_VERSION: &str = "benchlet/v1";
 /// Kinds that this version carries out.
-pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Conversation", "Apply"];
+pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Conversation", "Apply", "Model"];
 /// Kinds that the format reserves for later versions.
-pub const KINDS_TO_COME: &[&str] = &["Tune", "Baseline", "Comparison", "Schedule", "Model"];
+pub const KINDS_TO_COME: &[&str] = &["Tune", "Baseline", "Comparison", "Schedule"];
 
 // What every kind that measures has.
 pub(super) const SUSPEND: Field =
@@ -208,6 +215,7 @@ pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
         "LoadTest" => Some(LOAD_TEST),
         "Conversation" => Some(CONVERSATION),
         "Apply" => Some(APPLY),
+        "Model" => Some(MODEL),
         _ => None,
     }
 }
@@ -314,6 +322,9 @@ fn shape_schema(shape: &Shape) -> Value {
             "additionalProperties": { "anyOf": [{ "type": "string" }, map_schema(fields)] },
         }),
         Shape::Case => json!({ "type": ["integer", "object"] }),
+        Shape::Bytes => json!({ "type": "integer", "minimum": 1 }),
+        Shape::Sha256 => json!({ "type": "string", "pattern": "^(sha256:)?[0-9A-Fa-f]{64}$" }),
+        Shape::Hashes => json!({ "type": "object", "additionalProperties": shape_schema(&Shape::Sha256) }),
         Shape::Any => json!({}),
     }
 }

@@ -9,6 +9,7 @@ use super::fields::{Fields, Problems};
 use super::flags::Param;
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
+use super::model::{self, Model};
 use super::tree::Node;
 use super::{conversation_decode, load_test_decode};
 use super::{hash, schema};
@@ -31,6 +32,7 @@ pub enum Spec {
     /// `kind: Conversation` as well, which is said to the same servers.
     LoadTest(Box<LoadTest>),
     Apply(Apply),
+    Model(Model),
 }
 
 impl Spec {
@@ -65,6 +67,8 @@ impl Spec {
             }
             Self::Apply(_) if set.is_empty() => {}
             Self::Apply(_) => return Err("an Apply makes no run, so nothing can be set for it".to_owned()),
+            Self::Model(_) if set.is_empty() => {}
+            Self::Model(_) => return Err("a Model measures nothing, so nothing can be set for it".to_owned()),
         }
         *self = changed;
         Ok(())
@@ -76,6 +80,15 @@ impl Spec {
             Self::LoadTest(spec) if spec.conversations().is_some() => "Conversation",
             Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
+            Self::Model(_) => "Model",
+        }
+    }
+
+    /// Whether its runs measure: others keep still meanwhile.
+    pub fn measures(&self) -> bool {
+        match self {
+            Self::LlamaBench(_) | Self::LoadTest(_) => true,
+            Self::Apply(_) | Self::Model(_) => false,
         }
     }
 }
@@ -127,6 +140,7 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
         "LlamaBench" => Spec::LlamaBench(llama_bench::decode(&fields)?),
         "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
         "Conversation" => Spec::LoadTest(Box::new(conversation_decode::decode(&fields)?)),
+        "Model" => Spec::Model(model::decode(&fields)?),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -285,7 +299,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "2:7: kind Tune is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Conversation, Apply)"
+                "2:7: kind Tune is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Conversation, Apply, Model)"
             ]
         );
     }

@@ -22,6 +22,7 @@ mod load_totals;
 mod load_validity;
 pub mod load_words;
 pub mod measure_plan;
+pub mod model_files;
 pub mod outcome;
 mod outcome_start;
 mod outcome_words;

@@ -141,6 +141,23 @@ reasons! {
     ObjectivesMissed,
     /// None was missed, and one could not be measured.
     ObjectivesUnknown,
+    // How model files come, and fail to.
+    Downloading,
+    /// 401 or 403: a gated or private repository, or a token that does not open it.
+    NoAccess,
+    /// Nothing is reached: no name, no route, no connection.
+    NetworkUnreachable,
+    /// The connection broke off again and again.
+    DownloadBroken,
+    /// A redirect to where a download must not go.
+    RedirectRefused,
+    HashDiffers,
+    SizeDiffers,
+    /// The server says no size, so that nothing bounds what it sends.
+    SizeUnknown,
+    DiskSpaceShort,
+    /// The cache cannot be written.
+    CacheUnusable,
     // How llama-bench fails.
     InvalidFlag,
     InvalidValue,

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 const CORE: &[&str] = &["stats", "request", "run", "plan", "decide"];
 
 /// Each owns one kind of IO.
-const ADAPTERS: &[&str] =
-    &["files", "intake", "executor", "engine", "load", "collect", "service", "store", "status", "report"];
+const ADAPTERS: &[&str] = &[
+    "files", "intake", "executor", "engine", "load", "collect", "models", "service", "store", "status",
+    "report",
+];
 
 /// What a module may import beside itself; `None` for a module that the table does not know.
 fn may_import(module: &str) -> Option<Vec<&'static str>> {
@@ -23,7 +25,9 @@ fn may_import(module: &str) -> Option<Vec<&'static str>> {
         "plan" => vec!["stats", "request", "run"],
         "decide" => vec!["stats", "request", "run", "plan"],
         "files" => core_and(&[]),
-        "intake" | "executor" | "engine" | "collect" | "service" | "store" | "status" => core_and(&["files"]),
+        "intake" | "executor" | "engine" | "collect" | "models" | "service" | "store" | "status" => {
+            core_and(&["files"])
+        }
         "load" => core_and(&["files", "engine"]),
         "report" => core_and(&["files", "store"]),
         "settings" => core_and(&["files"]),

@@ -69,7 +69,7 @@ fn validate_prints_annotations_that_nothing_in_a_name_can_break() {
     assert_eq!(said.code, 1);
     assert_eq!(
         said.out.lines().next().unwrap(),
-        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, LoadTest, Conversation, Apply)"
+        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, LoadTest, Conversation, Apply, Model)"
     );
     assert!(said.out.lines().all(|line| line.starts_with("::error file=a%2Cb%3Ac%25.yaml")), "{}", said.out);
 }
@@ -168,7 +168,7 @@ fn init_writes_a_tree_that_is_valid_and_overwrites_nothing() {
     let fresh = place.say(&["init", "fresh"]);
     assert_eq!(fresh.code, 0);
     let checked = place.say(&["validate", "fresh/requests", "--config", "fresh/config/benchlet.toml"]);
-    assert_eq!((checked.code, checked.out.as_str()), (0, "5 valid requests in 5 files\n"));
+    assert_eq!((checked.code, checked.out.as_str()), (0, "6 valid requests in 6 files\n"));
 }
 
 #[test]
@@ -197,6 +197,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         "requests/llama-bench.yaml",
         "requests/load-test.yaml",
         "requests/apply.yaml",
+        "requests/model.yaml",
         "examples/compose/requests/tiny.yaml",
         "examples/compose/requests/qwen3.yaml",
         "examples/compose/requests/tiny-load.yaml",
@@ -213,7 +214,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         assert_eq!(said.code, 0, "{sample}: {}", said.out);
         checked += 1;
     }
-    assert_eq!(checked, 12);
+    assert_eq!(checked, 13);
     let bad: Value = serde_yaml::from_str(BAD.split("---").next().unwrap()).unwrap();
     assert!(!validator.is_valid(&bad));
 }

@@ -71,6 +71,7 @@ impl Sim {
             | Action::Admit { .. }
             | Action::Retry { .. }
             | Action::StartJob { .. }
+            | Action::StopJob { .. }
             | Action::StartTask { .. }
             | Action::StopTask { .. }
             | Action::StartApply { .. }

@@ -141,6 +141,7 @@ impl Sim {
             request: run.request.clone(),
             service: run.service.clone(),
             phase: run.state.phase(),
+            measures: run.spec.measures(),
             claims: run.blueprint.as_ref().map(|blueprint| blueprint.claims.clone()).unwrap_or_default(),
         });
         let mut world = World {
@@ -326,6 +327,7 @@ impl Sim {
                 self.rows.advance(run, *state);
                 self.machine.cancel_jobs(run, |_| true);
             }
+            Action::StopJob { run, job } => self.machine.cancel_jobs(run, |other| other == job),
             Action::StartJob { run, job } => self.machine.start_job(self.rows.run(run), job),
             Action::StartTask { run, task, started } => {
                 self.machine.engines.check_start(self.rows.run(run), &task.id);

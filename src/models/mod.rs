@@ -1,0 +1,26 @@
+//! Model files: brings them from a hub or a URL into a cache laid out as the hub's own tools lay theirs
+//! out, and checks those that are there. Owns the cache's folders and HTTP to hubs; decides neither when
+//! a file is brought nor which files of a repository a request takes.
+
+mod access;
+mod bring;
+mod cache_layout;
+mod cached;
+mod disk_space;
+mod download;
+mod error;
+mod hashing;
+mod http;
+mod hub;
+mod known_hashes;
+mod local_file;
+mod partial;
+mod patience;
+mod progress;
+
+pub use access::HubAccess;
+pub use bring::{ModelCache, bring};
+pub use cached::{CachedModel, cached, is_whole};
+pub use error::ModelError;
+pub use hub::MAIN;
+pub use known_hashes::{Forgetful, KnownHashes};

@@ -1,0 +1,160 @@
+//! A file on its way: what has come of it lies beside its place, is hashed as it is written and renamed
+//! when it is whole. One writer at a time, by a lock that lasts as long as anything writes.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{CWD, Mode, OFlags};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::cache_layout::Place;
+use super::error::ModelError;
+use super::hashing::{Hashes, read_on};
+use crate::files::lock::LockFile;
+
+/// Longest ETag that is kept, in bytes.
+const LONGEST_VALIDATOR: u64 = 1024;
+
+/// What has come of a file, open at its end.
+pub struct Partial {
+    file: File,
+    hashes: Hashes,
+    git_size: Option<u64>,
+    place: Place,
+    /// Bytes that are there.
+    pub length: u64,
+    /// The ETag of the server that they are from.
+    pub validator: Option<String>,
+    /// They are not all from one answer, as far as is known.
+    pub resumed: bool,
+    lock: Arc<LockFile>,
+}
+
+impl Partial {
+    /// Opens what is there and hashes it; nothing is an empty file. Blocks, up to the time that reading
+    /// takes.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn open(
+        place: &Place,
+        git_size: Option<u64>,
+        lock: LockFile,
+        ended: &CancellationToken,
+        progress: &dyn Fn(u64),
+    ) -> Result<Self, ModelError> {
+        let path = place.partial();
+        let failed = |error: io::Error| ModelError::cache(&path, error);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644));
+        let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        let mut hashes = Hashes::new(git_size);
+        let length = read_on(&mut file, &mut hashes, ended, progress)
+            .map_err(|error| if ended.is_cancelled() { ModelError::Cancelled } else { failed(error) })?;
+        let validator = read_validator(&place.validator()).filter(|_| length > 0);
+        let (place, lock) = (place.clone(), Arc::new(lock));
+        Ok(Self { file, hashes, git_size, place, length, validator, resumed: length > 0, lock })
+    }
+
+    /// Forgets what has come.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn start_anew(&mut self) -> Result<(), ModelError> {
+        let failed = |error| ModelError::cache(&self.place.partial(), error);
+        self.file.set_len(0).map_err(failed)?;
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        self.hashes = Hashes::new(self.git_size);
+        self.length = 0;
+        self.resumed = false;
+        self.set_validator(None)
+    }
+
+    /// Notes whose parts these are, before the first of them is written.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn set_validator(&mut self, validator: Option<String>) -> Result<(), ModelError> {
+        let path = self.place.validator();
+        let kept = validator.filter(|text| text.len() as u64 <= LONGEST_VALIDATOR);
+        let written = match &kept {
+            Some(text) => std::fs::write(&path, text),
+            None => gone(&path),
+        };
+        written.map_err(|error| ModelError::cache(&path, error))?;
+        self.validator = kept;
+        Ok(())
+    }
+
+    /// Writes and hashes pieces as they come, on a thread of its own, until their sender goes.
+    pub fn write_from(
+        mut self,
+        mut pieces: mpsc::Receiver<Bytes>,
+    ) -> tokio::task::JoinHandle<(Self, io::Result<()>)> {
+        tokio::task::spawn_blocking(move || {
+            // Held until the last piece is on its way to the disk, also where nobody waits for that any more.
+            let _lock = Arc::clone(&self.lock);
+            while let Some(piece) = pieces.blocking_recv() {
+                if let Err(error) = self.file.write_all(&piece) {
+                    return (self, Err(error));
+                }
+                self.hashes.update(&piece);
+                self.length += piece.len() as u64;
+            }
+            (self, Ok(()))
+        })
+    }
+
+    pub fn sha256(&self) -> String {
+        self.hashes.sha256()
+    }
+
+    pub fn git_hash(&self) -> Option<String> {
+        self.hashes.git()
+    }
+
+    /// Makes it the whole file, or leaves all as it was. Blocks until the disk has it.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn finish(self) -> Result<(), ModelError> {
+        let (partial, whole) = (self.place.partial(), &self.place.whole);
+        let failed = |error| ModelError::cache(whole, error);
+        self.file.set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        std::fs::rename(&partial, whole).map_err(failed)?;
+        gone(&self.place.validator()).map_err(failed)?;
+        let folder = whole.parent().unwrap_or(whole);
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// Leaves nothing of it.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn discard(self) -> Result<(), ModelError> {
+        let path = self.place.partial();
+        gone(&path).map_err(|error| ModelError::cache(&path, error))?;
+        let path = self.place.validator();
+        gone(&path).map_err(|error| ModelError::cache(&path, error))
+    }
+}
+
+fn gone(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn read_validator(path: &Path) -> Option<String> {
+    let size = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
+    let text = (size <= LONGEST_VALIDATOR).then(|| std::fs::read_to_string(path).ok()).flatten()?;
+    let good = |c: char| c.is_ascii_graphic() || c == ' ';
+    Some(text).filter(|text| !text.is_empty() && text.chars().all(good))
+}
