@@ -233,3 +233,7 @@ fn check_isolation(test: &LoadTest, fields: &Fields<'_>) {
         );
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

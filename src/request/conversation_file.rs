@@ -17,6 +17,8 @@ use super::tree::{self, Node, Stream, Value};
 
 /// Longest name, in characters.
 const LONGEST_NAME: usize = 128;
+/// Before the path of what stands at a file's head.
+const WHOLE: &str = "the file.";
 const DEFAULT_DEPTH: u32 = 50;
 
 /// Whether a YAML file has conversations and is no request, though its name may be one's.
@@ -48,7 +50,7 @@ pub fn check(text: &str) -> Result<Vec<Conversation>, Vec<Diagnostic>> {
     for document in &stream.documents {
         match &document.root {
             Ok(root) => {
-                let fields = Fields::new(root, "the file", FILE, &collected);
+                let fields = Fields::new(root, WHOLE.trim_end_matches('.'), FILE, &collected);
                 let found = fields.and_then(|fields| {
                     fields.required("conversations")?;
                     list(&fields, "conversations")
@@ -74,6 +76,8 @@ pub fn list(fields: &Fields<'_>, name: &'static str) -> Option<Vec<Conversation>
         return None;
     }
     let path = fields.path_of(name);
+    // At the head of a file nobody needs to be told which.
+    let path = path.strip_prefix(WHOLE).unwrap_or(&path);
     let read: Vec<Option<Conversation>> = items
         .iter()
         .enumerate()

@@ -95,6 +95,41 @@ fn the_custom_engine_is_measured_as_its_readme_says() {
     }
 }
 
+#[test]
+fn the_conversation_of_the_example_is_valid_beside_its_request_and_is_held() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/conversations/requests");
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("requests")).unwrap();
+    for name in ["museum.yaml", "visit.yaml"] {
+        fs::copy(root.join(name), place.path().join("requests").join(name)).unwrap();
+    }
+    let say = |line: &[&str]| {
+        let said = Command::new(env!("CARGO_BIN_EXE_benchlet"))
+            .args(line)
+            .current_dir(place.path())
+            .env("BENCHLET_LOCK_DIR", place.path().join("locks"))
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        assert!(said.status.success(), "{out}{err}");
+        out.into_owned()
+    };
+    assert_eq!(say(&["validate", "requests"]), "1 valid request in 2 files\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&say(&["run", "requests", "--set", "maxTokens=5", "-o", "json"])).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 1, "the conversations are no request");
+    let cases = json[0]["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2);
+    for case in cases {
+        assert_eq!(
+            (&case["requests"]["ok"], &case["conversation"]["name"]),
+            (&8.into(), &"museum-visit".into())
+        );
+    }
+    let page = say(&["report", "museum-visit", "--format", "html"]);
+    assert!(page.contains("How late can we come in?"));
+}
+
 /// Ended with the test.
 struct Ended(Child);
 

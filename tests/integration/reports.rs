@@ -81,6 +81,17 @@ fn a_load_test_is_reported_as_it_was_found_good() {
 }
 
 #[test]
+fn conversations_are_reported_as_they_were_found_good() {
+    let stored = Stored::new();
+    stored.conversation(1);
+    let run = stored.conversation(2);
+    same_as_file("conversation.md", &render(&stored, run, ReportFormat::Markdown, Rows::Cases));
+    same_as_file("conversation.html", &render(&stored, run, ReportFormat::Html, Rows::Cases));
+    same_as_file("conversation.csv", &render(&stored, run, ReportFormat::Csv, Rows::Cases));
+    same_as_file("conversation-turns.csv", &render(&stored, run, ReportFormat::Csv, Rows::Requests));
+}
+
+#[test]
 fn the_history_of_an_old_run_ends_with_it_however_many_came_after() {
     let stored = Stored::new();
     let runs: Vec<_> = (1..=31).map(|number| stored.bench(number)).collect();
@@ -105,7 +116,7 @@ fn the_parameters_of_the_last_run_are_those_of_llama_bench_and_of_no_load_test()
 #[test]
 fn the_json_of_every_kind_and_ending_fits_the_schema() {
     let stored = Stored::new();
-    for run in [stored.bench(1), stored.failed(2), stored.load(3)] {
+    for run in [stored.bench(1), stored.failed(2), stored.load(3), stored.conversation(4)] {
         let report = fits_the_schema(&render(&stored, run, ReportFormat::Json, Rows::Cases));
         assert_eq!(report["run"]["id"], run.to_string());
     }

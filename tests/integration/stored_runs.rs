@@ -5,19 +5,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use benchlet::decide::action::NewRun;
+use benchlet::request::conversation::PrefixCache;
 use benchlet::request::flags::Param;
+use benchlet::request::load_test::CachePolicy;
 use benchlet::request::valid::Spec;
 use benchlet::request::{tree, valid};
+use benchlet::run::conversation_figures::{HeldInput, add_savings};
 use benchlet::run::load_figures::{CaseInput, Pass, case_figures};
 use benchlet::run::load_words;
 use benchlet::run::measure_plan::{
-    CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, MEASURE_VERSION, MeasurePlan, PromptPlan, TargetPlan,
+    CaseAmount, CaseConversation, CaseLoad, CasePlan, ConversationPlan, Dialect, Endpoint, MEASURE_VERSION,
+    MeasurePlan, PromptPlan, TargetPlan,
 };
 use benchlet::run::phase::{Ending, RunState};
 use benchlet::run::plan::{Blueprint, ExecutorKind, LoadBlueprint, PLAN_VERSION, Plan, Step};
 use benchlet::run::reason::Reason;
 use benchlet::run::request_record::{
-    CaseEnded, CaseStarted, ErrorKind, Record, RequestError, ServerTimings, TokenSource,
+    CaseEnded, CaseSkipped, CaseStarted, ErrorKind, Record, RequestError, ServerTimings, TargetFacts,
+    TokenSource, TurnEnded,
 };
 use benchlet::run::series::{self, Sample};
 use benchlet::run::step::{Role, TaskId, TaskSpec};
@@ -255,6 +260,133 @@ impl Stored {
         self.run(number, (spec, hash), blueprint(number, Some(made)), plan, results, end);
         id(number.into())
     }
+
+    /// A measured conversation of three turns, held twice with its cache kept and twice with it defeated; a
+    /// second one that does not fit.
+    pub fn conversation(&self, number: u8) -> Uuid {
+        let text = "{ target: { engine: llama.cpp }, prefixCache: [Kept, Defeated], repeats: 2, conversations: { inline: [\
+            { name: a-b, tags: [rag], documents: { note: text }, turns: [{ user: '<b>one</b> | two' }, \
+              { user: second, put: note, expect: { contains: fox } }, { user: third, take: note }] }, \
+            { name: long, turns: [{ user: x }] }] } }";
+        let (spec, hash) = spec("Conversation", text);
+        let Spec::LoadTest(test) = &spec else { panic!("another kind") };
+        let how = test.conversations().unwrap();
+        let target = TargetPlan {
+            name: "here".to_owned(),
+            dialect: Dialect::LlamaCpp,
+            api: Default::default(),
+            endpoint: Endpoint::Url("http://127.0.0.1:1".to_owned()),
+            key: None,
+            simulated: false,
+            container: None,
+        };
+        let facts = TargetFacts {
+            model: Some("tiny".to_owned()),
+            context_window: Some(2_048),
+            ..TargetFacts::default()
+        };
+        let cell = |case: u32, repeat, index, cache| CasePlan {
+            case,
+            repeat,
+            target: 0,
+            model: None,
+            load: CaseLoad::Closed { concurrency: 1 },
+            amount: CaseAmount::Requests(3),
+            ramp_up_ms: 0,
+            input_tokens: None,
+            conversation: Some(CaseConversation { index, cache }),
+        };
+        let caches = [(1, PrefixCache::Kept), (2, PrefixCache::Defeated)];
+        let mut plans: Vec<CasePlan> = Vec::new();
+        for repeat in [1, 2] {
+            plans.extend(caches.map(|(case, cache)| cell(case, repeat, 0, cache)));
+            plans.push(cell(3, repeat, 1, PrefixCache::Kept));
+        }
+        let records: Vec<Vec<Record>> =
+            plans.iter().enumerate().map(|(index, plan)| turns_of(index, plan)).collect();
+        let (mut cases, mut load) = (Vec::new(), Vec::new());
+        for number in 1..=3 {
+            let of_case: Vec<usize> = (0..plans.len()).filter(|at| plans[*at].case == number).collect();
+            let held = plans[of_case[0]].conversation.unwrap();
+            let skips = held.index == 1;
+            let boxed: Vec<(CaseStarted, CaseEnded, CaseSkipped, Vec<TurnEnded>)> =
+                of_case.iter().map(|index| conversation_lines(*index, &records[*index])).collect();
+            let passes = of_case.iter().zip(&boxed).map(|(index, (started, ended, skipped, turns))| Pass {
+                plan: &plans[*index],
+                started: (!skips).then_some(started),
+                ended: (!skips).then_some(ended),
+                records: if skips { &[] } else { &records[*index] },
+                series: BTreeMap::new(),
+                turns: if skips { &[] } else { turns },
+                skipped: skips.then_some(skipped),
+            });
+            let made = case_figures(&CaseInput {
+                number,
+                target: &target,
+                facts: Some(&facts),
+                passes: passes.collect(),
+                slo: &test.slo,
+                limits: &test.validity,
+                output: &test.output,
+                cache: if held.cache == PrefixCache::Kept { CachePolicy::Keep } else { test.cache },
+                held: Some(HeldInput { conversation: &how.inline[held.index], cache: held.cache }),
+                simulated: false,
+            });
+            let lines: Vec<u8> = of_case
+                .iter()
+                .filter(|_| !skips)
+                .flat_map(|index| &records[*index])
+                .flat_map(|record| serde_json::to_vec(record).unwrap().into_iter().chain(*b"\n"))
+                .collect();
+            let series = BTreeMap::new();
+            load.push(CaseData::pack(number, &lines, 6, &series, ResultRow::default()).unwrap());
+            cases.push(made);
+        }
+        add_savings(&mut cases);
+        let measure = MeasurePlan {
+            index_from: 0,
+            version: MEASURE_VERSION,
+            targets: vec![target],
+            cases: plans,
+            prompts: PromptPlan::Conversations(ConversationPlan {
+                conversations: how.inline.clone(),
+                context_size: how.context_size,
+                most: None,
+                think_time_ms: 0,
+                isolation: how.isolation,
+                template: None,
+            }),
+            output: test.output.clone(),
+            stream: true,
+            warmup: 0,
+            request_timeout_ms: 30_000,
+            pause_ms: 0,
+            cache: test.cache,
+            samples: 3,
+            tokenizer: None,
+            seed: 1,
+            salt: 1,
+            threads: None,
+            sample_every_ms: 1_000,
+            collectors: Vec::new(),
+        };
+        let plan = Plan {
+            version: PLAN_VERSION,
+            steps: vec![Step::Load { task: Box::new(task(number)), plan: Box::new(measure.clone()) }],
+            command: String::new(),
+            warnings: Vec::new(),
+        };
+        let results = Results {
+            headline: load_words::headline(&cases),
+            cases: cases.iter().map(|case| serde_json::to_string(case).unwrap()).collect(),
+            load,
+            ..Results::default()
+        };
+        let made = LoadBlueprint { measure, engines: Vec::new(), prompts: None, tokenizer: None };
+        let end = Ending::completed("measured 3 cases");
+        self.run(number, (spec, hash), blueprint(number, Some(made)), plan, results, end);
+        id(number.into())
+    }
 }
 
 fn spec(kind: &str, spec: &str) -> (Spec, String) {
@@ -394,4 +526,79 @@ fn fingerprint() -> serde_json::Value {
         "model": { "path": "/models/a.gguf", "size_bytes": 4_294_967_296u64, "sha256": "ab12" },
         "request": { "path": "team|a/pipe-dream.yaml", "commit": "c0ffee", "dirty": true }
     })
+}
+
+/// Three answers; the second time a little slower. With the cache kept only what is new is computed.
+fn turns_of(index: usize, plan: &CasePlan) -> Vec<Record> {
+    let kept = plan.conversation.is_some_and(|held| held.cache == PrefixCache::Kept);
+    let prompts = [40u64, 220, 140];
+    (0..3u64)
+        .map(|n| {
+            let prompt = prompts[n as usize];
+            let cached = if kept { [0, 60, 100][n as usize] } else { 0 };
+            let first = 5_000 + (prompt - cached) * 100 + u64::from(plan.repeat) * 300;
+            let chunks = [vec![first as u32], vec![2_000; 9]].concat();
+            let text = if n == 1 { "The quick fox." } else { NASTY };
+            Record {
+                index,
+                n,
+                scheduled_us: n * 90_000,
+                sent_us: n * 90_000 + 50,
+                first_chunk_us: Some(first),
+                first_token_us: Some(first),
+                first_output_us: Some(first),
+                last_token_us: Some(first + 18_000),
+                end_us: first + 18_100,
+                chunks,
+                tokens_in: Some(prompt),
+                tokens_out: Some(10),
+                tokens_cached: Some(cached),
+                token_source: Some(TokenSource::Usage),
+                max_tokens: 10,
+                finish_reason: Some("stop".to_owned()),
+                status: Some(200),
+                server: Some(ServerTimings {
+                    prefill_ms: Some((prompt - cached) as f64 / 10.0),
+                    decode_ms: Some(18.0),
+                    cached_tokens: Some(cached),
+                }),
+                chars: text.chars().count() as u64,
+                text: Some(text.to_owned()),
+                ..Record::default()
+            }
+        })
+        .collect()
+}
+
+fn conversation_lines(
+    index: usize,
+    records: &[Record],
+) -> (CaseStarted, CaseEnded, CaseSkipped, Vec<TurnEnded>) {
+    let unix_ms = 1_772_000_000_000 + index as i64 * 10_000;
+    let started = CaseStarted {
+        index,
+        unix_ms,
+        threads: 1,
+        model: Some("tiny".to_owned()),
+        cache: "salted".to_owned(),
+    };
+    let ended = CaseEnded {
+        index,
+        unix_ms: unix_ms + 4_000,
+        wall_us: 4_000_000,
+        client_cpu_us: 40_000,
+        busiest_thread_cpu_us: 40_000,
+        cut_short: false,
+        early: None,
+    };
+    let skipped =
+        CaseSkipped { index, needed_tokens: 9_000, context_window: 2_048, counted: true, model: None };
+    let turns = records.iter().map(|record| TurnEnded {
+        index,
+        n: record.n,
+        documents: if record.n == 1 { vec!["note".to_owned()] } else { Vec::new() },
+        metrics_prompt_tokens: record.tokens_in,
+        metrics_cached_tokens: record.tokens_cached.map(|cached| cached / 2),
+    });
+    (started, ended, skipped, turns.collect())
 }
