@@ -14,6 +14,8 @@ use crate::run::conversation_words::{context, ended_early, estimate, saved_words
 use crate::run::load_words::short;
 use crate::stats::quantile::quantile;
 
+const TURN: &str = "turn";
+
 type Held<'a> = (&'a LoadCaseReport, &'a ConversationFigures);
 
 /// Everything about the conversations.
@@ -92,7 +94,10 @@ fn overview(report: &Report, held: &[Held<'_>]) -> Option<Block> {
                 rate(median(&figures.turns, |turn| turn.prefill_tokens_per_s)),
                 rate(median(&figures.turns, |turn| turn.decode_tokens_per_s)),
                 percent(case.figures.tokens.cache_hit_percent),
-                or_unknown(context(figures)),
+                or_unknown(figures.context.peak_tokens.map(|peak| match figures.context.peak_percent {
+                    Some(percent) => format!("{peak} ({percent:.0} %)"),
+                    None => peak.to_string(),
+                })),
                 of(quality.met, quality.expected),
                 (quality.empty + quality.repeated).to_string(),
                 if case.figures.valid { "yes" } else { "no" }.to_owned(),
@@ -111,8 +116,8 @@ fn overview(report: &Report, held: &[Held<'_>]) -> Option<Block> {
             number("Prefill"),
             number("Decode"),
             number("Cached"),
-            number("Context at most"),
-            number("As expected"),
+            number("Context"),
+            number("Expected"),
             number("Broken"),
             words("Valid"),
         ],
@@ -142,22 +147,23 @@ fn savings(report: &Report, held: &[Held<'_>]) -> Option<Block> {
                 percent(hits.metrics_percent),
                 or_unknown(saved.map(|saved| estimate(&saved.seconds, " s"))),
                 or_unknown(saved.and_then(|saved| Some(estimate(saved.percent.as_ref()?, " %")))),
-                or_unknown(saved.map(|saved| format!("{} and {}", saved.held_kept, saved.held_defeated))),
+                or_unknown(saved.map(|saved| format!("{} + {}", saved.held_kept, saved.held_defeated))),
             ]
         })
         .collect();
     table(
         report,
         "The prefix cache: prompt tokens out of it by who counts, and the waiting that it saved a conversation \
-         (95 % interval)",
+         (95 % \
+         interval, n repeats with it and without it)",
         vec![
             words("Conversation"),
             number("By usage"),
-            number("By the engine's timings"),
+            number("By timings"),
             number("By /metrics"),
             number("Saved"),
             number("Of the waiting"),
-            number("Repeats with and without"),
+            number("n"),
         ],
         rows,
     )
@@ -166,7 +172,7 @@ fn savings(report: &Report, held: &[Held<'_>]) -> Option<Block> {
 fn figures(report: &Report, held: &[Held<'_>]) -> Vec<Figure> {
     let by_turn = |turn: &TurnFigures| Some(f64::from(turn.turn));
     vec![
-        plot(report, held, "Time to first token by turn", ("turn", "milliseconds"), by_turn, |turn| {
+        plot(report, held, "Time to first token by turn", (TURN, "milliseconds"), by_turn, |turn| {
             turn.ttft_ms
         }),
         plot(
@@ -181,17 +187,24 @@ fn figures(report: &Report, held: &[Held<'_>]) -> Vec<Figure> {
             report,
             held,
             "Prompt tokens out of the prefix cache by turn",
-            ("turn", "% of the prompt"),
+            (TURN, "% of the prompt"),
             by_turn,
             |turn| {
                 let all = turn.prompt_tokens.filter(|all| *all > 0.0)?;
                 Some(100.0 * turn.cached_tokens? / all)
             },
         ),
-        plot(report, held, "Decode rate by turn", ("turn", "tokens a second"), by_turn, |turn| {
+        plot(report, held, "Decode rate by turn", (TURN, "tokens a second"), by_turn, |turn| {
             turn.decode_tokens_per_s
         }),
     ]
+}
+
+/// There is no half of a turn.
+fn turn_ticks(held: &[Held<'_>]) -> Vec<(f64, String)> {
+    const MOST: usize = 10;
+    let last = held.iter().map(|(_, figures)| figures.turns.len()).max().unwrap_or(0);
+    (1..=last).step_by(last.div_ceil(MOST).max(1)).map(|turn| (turn as f64, turn.to_string())).collect()
 }
 
 fn plot(
@@ -218,7 +231,7 @@ fn plot(
         x_title: x_title.to_owned(),
         y_title: y_title.to_owned(),
         x_scale: Scale::Linear,
-        x_ticks: None,
+        x_ticks: (x_title == TURN).then(|| turn_ticks(held)),
         y_range: None,
         curves: curves.collect(),
     };
