@@ -29,7 +29,14 @@ pub fn cases(report: &Report, cases: &[LoadCaseReport], blocks: &mut Vec<Block>)
     let (skipped, held): (Vec<Held<'_>>, Vec<Held<'_>>) =
         all.into_iter().partition(|(_, held)| held.skipped.is_some());
     blocks.extend(overview(report, &held));
-    blocks.extend(savings(report, &held));
+    if let Some(table) = savings(report, &held) {
+        blocks.push(table);
+        blocks.push(Block::Text(
+            "Prompt tokens out of the cache by who counts them. What it saved is the waiting in one holding of the \
+             conversation, with its 95 % interval over n repeats with the cache and n without."
+                .to_owned(),
+        ));
+    }
     let not_started: Vec<String> =
         skipped.iter().filter_map(|(_, held)| Some(too_large(&held.name, held.skipped.as_ref()?))).collect();
     if !not_started.is_empty() {
@@ -153,9 +160,7 @@ fn savings(report: &Report, held: &[Held<'_>]) -> Option<Block> {
         .collect();
     table(
         report,
-        "The prefix cache: prompt tokens out of it by who counts, and the waiting that it saved a conversation \
-         (95 % \
-         interval, n repeats with it and without it)",
+        "What the prefix cache did",
         vec![
             words("Conversation"),
             number("By usage"),
