@@ -36,7 +36,7 @@ Examples:
   benchlet new LlamaBench --service s | benchlet run -
 
 The exit code is 0 when every run completed, 1 when one failed or was cancelled, 2 when a request has
-problems. With --strict it is 1 as well where a load test is not valid or missed an objective. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
+problems. With --strict it is 1 as well where a load test or a conversation is not valid, missed an objective, or got an answer without what was expected of it. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
 pub struct Run {
     /// Request files or directories of them; - reads one from standard input
     #[arg(required = true, value_name = "PATH")]

@@ -38,12 +38,17 @@ enum Outcome {
 }
 
 impl Ended {
-    /// Whether every case of a load test is valid and met its objectives; of other kinds there is nothing to say.
+    /// Whether every case of a load test or a conversation is valid, met its objectives and has the answers that
+    /// were expected; of other kinds there is nothing to say.
     pub fn is_sound(&self) -> bool {
-        self.load_cases()
-            .unwrap_or_default()
-            .iter()
-            .all(|case| case.valid && case.slo.values().all(|result| result.met == Some(true)))
+        self.load_cases().unwrap_or_default().iter().all(|case| {
+            // A made-up answer is none to judge.
+            let as_expected = case
+                .conversation
+                .as_ref()
+                .is_none_or(|held| case.simulated || held.quality.met == held.quality.expected);
+            case.valid && as_expected && case.slo.values().all(|result| result.met == Some(true))
+        })
     }
 
     fn phase(&self) -> &'static str {

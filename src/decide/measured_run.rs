@@ -106,9 +106,11 @@ fn preparing(observed: &Observed, run: &Run, deadline: &Deadline, prepared: &Pre
     };
     match run.jobs.get(&job) {
         None => {
-            // Nothing is hashed, pulled or probed while anything measures.
+            // Nothing is hashed, pulled or probed while anything measures; a run that collects has not let go.
             let measuring =
-                observed.world.others.iter().find(|other| other.measures && other.phase == Phase::Running);
+                observed.world.others.iter().find(|other| {
+                    other.measures && matches!(other.phase, Phase::Running | Phase::Collecting)
+                });
             if let Some(other) = measuring {
                 let message = format!("waits until {} has measured", other.request);
                 return wait_for_quiet(observed, run, deadline, message, JOB_MS);

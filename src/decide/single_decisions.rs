@@ -239,6 +239,8 @@ fn nothing_is_hashed_while_another_measures_and_that_time_is_not_the_runs_own() 
     let early = beside(measuring(), &wanted(), state(29_000));
     assert_eq!((early.reason, early.message.as_str()), (Reason::MachineBusy, "waits until b has measured"));
     assert!(matches!(early.action, Action::Wait));
+    let collecting = beside(vec![other(Phase::Collecting, "x", &["gpu:1"])], &wanted(), state(29_000));
+    assert_eq!(collecting.reason, Reason::MachineBusy, "it has not let go of the machine");
     let late = beside(measuring(), &wanted(), state(9_000));
     assert_eq!(leads_to(&late).deadline(), Some(&later(30_000)));
 }

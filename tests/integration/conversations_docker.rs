@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::daemon;
-use crate::load_bench::{condition, only_case};
+use crate::load_bench::{condition, condition_message, only_case};
 use crate::workbench::{Workbench, long_model, tiny_model};
 
 /// Saves a Conversation with the managed service `talker`, whose command has this behind it.
@@ -118,4 +118,29 @@ fn a_prompt_rendered_here_by_the_models_own_template_has_as_many_tokens_as_the_s
     let tokens = |document: &Value| by_turn(only_case(document), "prompt_tokens");
     assert_eq!(tokens(&by_server)[0], tokens(&by_model)[0]);
     assert_eq!(only_case(&by_model)["requests"]["ok"], 2);
+}
+
+#[test]
+fn an_answer_without_what_was_expected_is_told_and_strict_fails_for_it() {
+    let Some(bench) = Workbench::open() else { return };
+    let own = "  output: { maxTokens: 6 }
+  validity: { brokenAnswers: 100% }
+  conversations:
+    inline:
+    - name: asked
+      turns:
+      - { user: hello, expect: { matches: '.' } }
+      - { user: and now, expect: { contains: what no tiny model says } }
+";
+    save(&bench, "expecting", &tiny_model(), &["-c", "2048"], own);
+    let said = bench.say(&["run", "requests/expecting.yaml", "--strict"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let row = said.out.lines().find(|line| line.contains("asked Kept")).expect("its row");
+    assert!(row.contains("2/2") && row.trim_end().ends_with("1/2"), "{row}");
+    let said = bench.say(&["run", "requests/expecting.yaml"]).good();
+    assert!(said.out.contains("1/2"), "{}", said.out);
+    let document = bench.status("expecting").expect("its status");
+    assert_eq!(condition(&document, "ExpectationsMet"), ("False", "ExpectationsMissed"));
+    let message = condition_message(&document, "ExpectationsMet");
+    assert!(message.contains("1 of 2") && message.contains("asked (Kept) at turn 2"), "{message}");
 }
