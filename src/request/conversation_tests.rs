@@ -158,6 +158,7 @@ const ELSEWHERE: &[&str] = &[
     "simulated",
     "dialect",
     "ttft",
+    "prefill",
     "itl",
     "jitter",
     "errorRate",

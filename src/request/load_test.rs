@@ -145,6 +145,9 @@ pub struct Simulation {
     /// `llama.cpp`, `ollama`, `vllm` or `openai`.
     pub dialect: String,
     pub ttft_ms: f64,
+    /// On top of it, for each prompt token that is not in the cache.
+    #[serde(default)]
+    pub prefill_ms: f64,
     pub itl_ms: f64,
     /// Standard deviation of both, in percent of each.
     pub jitter_percent: f64,
@@ -162,6 +165,7 @@ impl Default for Simulation {
         Self {
             dialect: "openai".to_owned(),
             ttft_ms: 50.0,
+            prefill_ms: 0.0,
             itl_ms: 10.0,
             jitter_percent: 0.0,
             error_percent: 0.0,

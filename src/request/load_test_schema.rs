@@ -161,6 +161,7 @@ pub const SIMULATION: &[Field] = &[
         "The engine that it speaks like (openai).",
     ),
     field("ttft", Shape::Duration, "Time to first token (50ms)."),
+    field("prefill", Shape::Duration, "Added to it for each prompt token that is not in the cache (0s)."),
     field("itl", Shape::Duration, "Time between tokens (10ms)."),
     field("jitter", Shape::Percent, "Standard deviation of both (0%)."),
     field("errorRate", Shape::Percent, "Share of requests answered with an error (0%)."),

@@ -242,6 +242,7 @@ fn simulation(node: &Node, path: &str, problems: &Problems) -> Option<Simulation
     Some(Simulation {
         dialect: fields.choice("dialect", DIALECTS).map_or(standard.dialect, str::to_owned),
         ttft_ms: fields.parsed("ttft", short).unwrap_or(standard.ttft_ms),
+        prefill_ms: fields.parsed("prefill", short).unwrap_or(standard.prefill_ms),
         itl_ms: fields.parsed("itl", short).unwrap_or(standard.itl_ms),
         jitter_percent: fields.parsed("jitter", share).unwrap_or(standard.jitter_percent),
         error_percent: fields.parsed("errorRate", share).unwrap_or(standard.error_percent),

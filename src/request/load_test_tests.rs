@@ -49,7 +49,7 @@ targets:
     params: { max_model_len: 4096, --gpu-memory-utilization: 0.90, c: 8192, enforce_eager: }
   - engine: simulated
     simulated:
-      { dialect: vllm, ttft: 0.5ms, itl: 0ms, jitter: 5%, errorRate: 1%, cutRate: 0.5%, tokensPerChunk: 4, slots: 2 }
+      { dialect: vllm, ttft: 0.5ms, prefill: 0.25ms, itl: 0ms, jitter: 5%, errorRate: 1%, cutRate: 0.5%, tokensPerChunk: 4, slots: 2 }
 prompts:
   synthetic: { inputTokens: [128, 512], distribution: LogNormal, spread: 50%, sharedPrefixTokens: 64 }
 output: { maxTokens: 128, temperature: 0, ignoreEos: true }
@@ -117,6 +117,7 @@ fn every_field_of_a_load_test_is_read() {
                 place: TargetPlace::Simulated(Simulation {
                     dialect: "vllm".to_owned(),
                     ttft_ms: 0.5,
+                    prefill_ms: 0.25,
                     itl_ms: 0.0,
                     jitter_percent: 5.0,
                     error_percent: 1.0,

@@ -73,8 +73,10 @@ fn each_turn_is_a_request_whose_context_has_all_turns_before_it() {
 fn the_same_conversation_with_its_cache_kept_changed_and_defeated_tells_what_the_cache_saved() {
     let mut bench = Workbench::without_docker();
     bench.serve();
+    let target =
+        "target: { engine: simulated, simulated: { dialect: llama.cpp, ttft: 1ms, prefill: 1ms, itl: 0s } }";
     let spec = format!(
-        "{{ {QUICK}, conversations: {{ inline: [{OWN}] }}, prefixCache: [Kept, Changed, Defeated], repeats: 2 }}"
+        "{{ {target}, conversations: {{ inline: [{OWN}] }}, prefixCache: [Kept, Changed, Defeated], repeats: 2 }}"
     );
     bench.save_talk("experiment", &spec);
     let document = bench.until_phase("experiment", "Completed");
@@ -89,6 +91,9 @@ fn the_same_conversation_with_its_cache_kept_changed_and_defeated_tells_what_the
         assert!(saved["seconds"]["interval"][0].as_f64() <= saved["seconds"]["value"].as_f64(), "{saved}");
     }
     assert!(held[2]["saved"].is_null());
+    // A prompt token costs a millisecond there, and many were in the cache.
+    let saved = |at: usize| held[at]["saved"]["seconds"]["value"].as_f64().unwrap();
+    assert!(saved(0) > 0.02 && saved(0) > saved(1), "{} {}", saved(0), saved(1));
     assert_eq!(held[0]["turns"][0]["ok"], 2);
     let said = bench.say(&["describe", "experiment"]).good();
     for part in ["the cache saved", "TURN", "note", "by /metrics", "one user, turn by turn, 2 times"] {

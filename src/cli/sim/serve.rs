@@ -40,6 +40,9 @@ pub struct ServeSimulated {
     /// From a request to its first token, such as 50ms; 0 waits for nothing [default: 50ms]
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     pub ttft: Option<f64>,
+    /// Added to it for each prompt token that is not in the cache, such as 0.2ms [default: 0]
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
+    pub prefill: Option<f64>,
     /// From a chunk to the next; 0 writes as fast as it can [default: 10ms]
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     pub itl: Option<f64>,
@@ -116,6 +119,7 @@ impl ServeSimulated {
         let simulation = Simulation {
             dialect: self.dialect.clone().unwrap_or(given.dialect),
             ttft_ms: self.ttft.unwrap_or(given.ttft_ms),
+            prefill_ms: self.prefill.unwrap_or(given.prefill_ms),
             itl_ms: self.itl.unwrap_or(given.itl_ms),
             jitter_percent: self.jitter.unwrap_or(given.jitter_percent),
             error_percent: self.error_rate.unwrap_or(given.error_percent),
@@ -205,6 +209,7 @@ mod tests {
         let simulation = Simulation {
             dialect: "llama.cpp".to_owned(),
             ttft_ms: 1.5,
+            prefill_ms: 0.1,
             itl_ms: 0.0,
             jitter_percent: 5.0,
             error_percent: 1.0,

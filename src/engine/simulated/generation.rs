@@ -92,6 +92,7 @@ pub async fn answer(connection: &mut Connection, form: Form, request: Request) -
     let _running = Held::new(&server.counts.running, 1);
     let _tokens = Held::new(&server.counts.held_tokens, length + asked.tokens);
     let prompt = server.take_prompt(&prompt, asked.look_in_cache);
+    let computed = prompt.all - prompt.cached;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let stream = asked.stream;
     let by = Signature {
@@ -104,7 +105,7 @@ pub async fn answer(connection: &mut Connection, form: Form, request: Request) -
         tokens: asked.tokens,
         answer: Answer::new(form, n, asked, prompt, by),
         fate,
-        schedule,
+        schedule: schedule.with_prompt(computed, simulation),
         begin: if stalled || queued { Instant::now() } else { request.received },
         close: request.close || !request.chunks && stream,
         chunks: request.chunks,

@@ -112,6 +112,7 @@ impl Options {
         }
         for (name, value, most) in [
             ("the time to first token in milliseconds", simulation.ttft_ms, LONGEST_MS),
+            ("the time for a prompt token in milliseconds", simulation.prefill_ms, LONGEST_MS),
             ("the time between tokens in milliseconds", simulation.itl_ms, LONGEST_MS),
             ("the jitter in percent", simulation.jitter_percent, 1000.0),
             ("the share of errors in percent", simulation.error_percent, 100.0),

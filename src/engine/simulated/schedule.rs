@@ -61,6 +61,12 @@ pub fn of_request(seed: u64, n: u64, simulation: &Simulation, chunks: usize) -> 
 }
 
 impl Schedule {
+    /// With a prompt of which so many tokens have to be computed first.
+    pub fn with_prompt(self, computed: u64, simulation: &Simulation) -> Self {
+        let prefill_us = computed as f64 * simulation.prefill_ms * 1000.0;
+        Self { ttft_us: self.ttft_us + prefill_us, ..self }
+    }
+
     /// The next chunk's time after the begin, never before the last one's. A normal deviate that would
     /// turn a time negative makes it zero.
     pub fn next_due(&mut self) -> Duration {
@@ -81,6 +87,15 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_prompt_token_that_is_computed_delays_the_first_chunk() {
+        let simulation = Simulation { ttft_ms: 5.0, prefill_ms: 0.25, itl_ms: 1.0, ..Simulation::default() };
+        let (_, schedule) = of_request(1, 0, &simulation, 2);
+        let mut schedule = schedule.with_prompt(40, &simulation);
+        assert_eq!(schedule.next_due(), Duration::from_millis(15));
+        assert_eq!(schedule.next_due(), Duration::from_millis(16));
+    }
 
     fn dues(simulation: &Simulation, seed: u64, n: u64, chunks: usize) -> Vec<Duration> {
         let (_, mut schedule) = of_request(seed, n, simulation, chunks);
