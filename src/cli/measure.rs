@@ -11,8 +11,8 @@ use super::Places;
 use crate::collect::engine_metrics::{engine_values, prefix_cache_counters};
 use crate::collect::prometheus::collector_values;
 use crate::collect::sampler::Sampler;
-use crate::load::measure::{Reached, StopMeasuring, measure};
-use crate::load::{Look, Looked};
+use crate::load::measure::{StopMeasuring, measure};
+use crate::load::{Look, Looked, Reached};
 use crate::run::measure_plan::Dialect;
 use crate::service::catalogue::Catalogue;
 

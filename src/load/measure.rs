@@ -4,59 +4,39 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::case_run::{self, Case};
-use super::conversation_fit::{self, Fit, Whose};
-use super::conversation_run::{self, Dialogue, HeldOnce, PrefixCounters, Render};
+use super::conversation_case::Held;
+use super::conversation_fit::{Fit, Whose};
+use super::conversation_run::{HeldOnce, PrefixCounters};
+use super::descriptors::{check_descriptors, threads};
 use super::local_tokenizer::LocalTokenizer;
-use super::progress::{self, Counters, Progress};
+use super::progress::Counters;
+use super::reach::{Reached, ServiceKey, reach, unreachable};
 use super::recorder::Recorder;
 use super::sampling::{Look, Sampling, Watched, unix_ms};
+use super::shown::{Shown, label};
 use super::stop::Stop;
 use super::token_ladder::{Ladder, Untold};
 use super::workload::{self, Calibration, Workload};
-use crate::engine::address::Address;
-use crate::engine::control::{ASK_LIMIT, AskError};
-use crate::engine::wire::Wire;
+use crate::engine::control::ASK_LIMIT;
 use crate::files::atomic_write;
-use crate::plan::chat_template::{ChatTemplate, Host};
-use crate::plan::conversation_turns::Script;
-use crate::request::load_test::{CachePolicy, Message};
+use crate::request::load_test::CachePolicy;
 use crate::run::measure_plan::{
-    ADDRESS_FILE, CaseAmount, CaseLoad, CasePlan, Dialect, Endpoint, EngineAddress, KeySource,
-    MEASURE_VERSION, MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE, SERIES_FILE, TargetPlan,
+    CasePlan, Endpoint, MEASURE_VERSION, MeasurePlan, PLAN_FILE, PromptPlan, RECORDS_FILE, REFUSAL_FILE,
+    SERIES_FILE,
 };
 use crate::run::reason::{Reason, Refusal};
 use crate::run::request_record::{CaseEnded, CaseSkipped, CaseStarted, Line, TargetFacts};
 
 pub use super::stop::Stop as StopMeasuring;
 
-/// Descriptors that the process needs beside its connections, and each of its client threads.
-const OWN_DESCRIPTORS: u64 = 64;
-const THREAD_DESCRIPTORS: u64 = 6;
-/// The progress file is written this often.
-const SHOW: Duration = Duration::from_millis(300);
 /// An engine of the run that refused so many requests in a row is gone.
 const GONE: u64 = 20;
-/// Streams that one client thread carries without being late.
-const STREAMS_A_THREAD: u32 = 512;
-
-/// Finds the key of a service of the catalogue.
-type ServiceKey<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
-
-/// One target, ready to be spoken to.
-pub struct Reached {
-    pub plan: TargetPlan,
-    pub wire: Arc<Wire>,
-    /// Where it runs, if benchlet started it.
-    pub address: Option<EngineAddress>,
-}
-
 /// Measures what the plan in `folder` says. `service_key` finds the key of a service of the catalogue, `looks`
 /// makes the look at the machine once the targets are known, `prefix_counters` reads an engine's metrics.
 ///
@@ -344,71 +324,7 @@ fn tokenizer(path: &Path) -> Result<LocalTokenizer, Refusal> {
     })
 }
 
-/// A conversation that is about to be held.
-struct Held<'a> {
-    plan: &'a MeasurePlan,
-    index: usize,
-    case: &'a CasePlan,
-    wire: &'a Arc<Wire>,
-    facts: &'a TargetFacts,
-    model: Option<&'a str>,
-}
-
-impl Held<'_> {
-    fn hold(
-        &self,
-        fit: &Fit,
-        whose: &Whose,
-        warmup: u32,
-        prefix_counters: &PrefixCounters,
-        untold: Option<Arc<Untold>>,
-        (counters, recorder, stop): (Arc<Counters>, Recorder, Stop),
-    ) -> io::Result<HeldOnce> {
-        let unknown = || io::Error::other("a case names a conversation that the plan does not have");
-        let plan = self.plan;
-        let PromptPlan::Conversations(conversations) = &plan.prompts else { return Err(unknown()) };
-        let held = self.case.conversation.ok_or_else(unknown)?;
-        let conversation = conversations.conversations.get(held.index).ok_or_else(unknown)?;
-        let script = Script::new(conversation, fit.tokens_a_word(whose), plan.seed);
-        let sizes = fit.sizes(whose, held.index).ok_or_else(unknown)?;
-        let template = conversations.template.as_ref().map(|template| {
-            let now = jiff::Zoned::now().datetime();
-            let host = match self.wire.dialect {
-                Dialect::LlamaCpp | Dialect::Ollama => Host::LlamaServer,
-                Dialect::Vllm | Dialect::OpenAi | Dialect::Custom(_) => Host::Transformers,
-            };
-            ChatTemplate::new(template.source.clone()).map(|template| template.with_host(host).with_now(now))
-        });
-        let template = template.transpose().map_err(io::Error::other)?;
-        let render = template.map(|template| {
-            move |messages: &[Message]| template.render(messages).map_err(|error| error.to_string())
-        });
-        conversation_run::hold(&Dialogue {
-            index: self.index,
-            wire: Arc::clone(self.wire),
-            model: self.model,
-            script: &script,
-            sizes,
-            window: conversation_fit::window(conversations, self.facts),
-            cache: held.cache,
-            salted: plan.cache == CachePolicy::Salt,
-            salt: plan.salt,
-            output: &plan.output,
-            stream: plan.stream,
-            timeout: Duration::from_millis(plan.request_timeout_ms),
-            think_time: Duration::from_millis(conversations.think_time_ms),
-            render: render.as_ref().map(|render| -> &Render { render }),
-            warmup,
-            recorder,
-            counters,
-            stop,
-            prefix_counters,
-            untold,
-        })
-    }
-}
-
-fn internal(words: &str) -> Refusal {
+pub(super) fn internal(words: &str) -> Refusal {
     Refusal::new(Reason::MeasuringFailed, words)
 }
 
@@ -427,107 +343,6 @@ fn read_plan(folder: &Path) -> Result<MeasurePlan, Refusal> {
     Ok(plan)
 }
 
-fn reach(folder: &Path, target: &TargetPlan, service_key: &ServiceKey<'_>) -> Result<Reached, Refusal> {
-    let (url, address) = match &target.endpoint {
-        Endpoint::Url(url) => (url.clone(), None),
-        Endpoint::Started { folder: engine } => {
-            let own = folder.file_name().unwrap_or_default().to_string_lossy();
-            let attempt = own.split('-').next().unwrap_or_default();
-            let path =
-                folder.parent().unwrap_or(folder).join(format!("{attempt}-{engine}")).join(ADDRESS_FILE);
-            let text =
-                std::fs::read(&path).map_err(|error| internal(&format!("{}: {error}", path.display())))?;
-            let address: EngineAddress = serde_json::from_slice(&text)
-                .map_err(|error| internal(&format!("{}: {error}", path.display())))?;
-            (address.url.clone(), Some(address))
-        }
-    };
-    let parsed = Address::parse(&url).map_err(|error| {
-        Refusal::new(Reason::EngineUnreachable, error.to_string()).hint("a URL such as http://localhost:8080")
-    })?;
-    let key = target.key.as_ref().map(|source| key(source, &target.name, service_key)).transpose()?;
-    let wire = Wire { dialect: target.dialect.clone(), api: target.api, address: parsed, key };
-    Ok(Reached { plan: target.clone(), wire: Arc::new(wire), address })
-}
-
-/// The key itself, which is in no plan, record or message.
-fn key(source: &KeySource, target: &str, service_key: &ServiceKey<'_>) -> Result<String, Refusal> {
-    let missing = |words: String| {
-        Refusal::new(Reason::KeyMissing, format!("the key for {target} cannot be had: {words}"))
-            .hint("set the variable where benchlet runs, or correct [keys] in the settings")
-    };
-    let text = match source {
-        KeySource::Env(name) => {
-            std::env::var(name).map_err(|_| missing(format!("the variable {name} is not set")))?
-        }
-        KeySource::Service(name) => service_key(name).map_err(missing)?,
-        KeySource::File(path) => {
-            std::fs::read_to_string(path).map_err(|error| missing(format!("{path}: {error}")))?
-        }
-    };
-    let key = text.trim().to_owned();
-    if key.is_empty() || key.chars().any(|c| c.is_control()) {
-        return Err(missing("it is empty or has more than one line".to_owned()));
-    }
-    Ok(key)
-}
-
-fn unreachable(target: &Reached, error: &AskError) -> Refusal {
-    let message = format!("{} at {} is not ready: {error}", target.plan.name, target.wire.address);
-    let hint = match target.plan.endpoint {
-        Endpoint::Url(_) if matches!(error, AskError::Status { status: 401 | 403, .. }) => {
-            "name the key for this host in [keys] of the settings, or correct it"
-        }
-        Endpoint::Url(_) => {
-            "start the server, or correct the target's url; `curl` on its health path tells more"
-        }
-        Endpoint::Started { .. } => "its log says why: `benchlet logs`",
-    };
-    Refusal::new(Reason::EngineUnreachable, message).hint(hint)
-}
-
-/// To as many descriptors as there may be. Gives how many that is, or, where it is refused, how many there
-/// are; `None` for no limit.
-pub fn raise_descriptor_limit() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    getrlimit(Resource::Nofile).current
-}
-
-/// Every connection is a descriptor: too few would look like a server that refuses.
-fn check_descriptors(plan: &MeasurePlan) -> Result<(), Refusal> {
-    let of_case = |case: &CasePlan| {
-        let connections = u64::from(case_run::connections(case.load));
-        (connections + threads(plan, case) as u64 * THREAD_DESCRIPTORS + OWN_DESCRIPTORS, connections)
-    };
-    let (needed, connections) = plan.cases.iter().map(of_case).max().unwrap_or_default();
-    // As many as there may be: an open loop has no number of its own.
-    match raise_descriptor_limit() {
-        Some(now) if now < needed => {
-            let message = format!(
-                "{connections} connections need {needed} file descriptors, and this process may have {now}"
-            );
-            let hint = format!("`ulimit -n {needed}` before benchlet starts, or LimitNOFILE in its unit");
-            Err(Refusal::new(Reason::LimitReached, message).hint(hint))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn threads(plan: &MeasurePlan, case: &CasePlan) -> usize {
-    if let Some(threads) = plan.threads {
-        return threads.max(1) as usize;
-    }
-    let streams = match case.load {
-        CaseLoad::Closed { concurrency } => concurrency,
-        CaseLoad::Open { rate, .. } => rate.ceil().clamp(1.0, 1e6) as u32,
-    };
-    // The server may be on the same machine: it gets the larger half.
-    let most = std::thread::available_parallelism().map_or(1, |count| count.get() / 2).max(1);
-    (streams.div_ceil(STREAMS_A_THREAD) as usize).clamp(1, most)
-}
-
 async fn prepare_cache(plan: &MeasurePlan, target: &Reached) -> String {
     match plan.cache {
         CachePolicy::Salt => "salted".to_owned(),
@@ -537,66 +352,4 @@ async fn prepare_cache(plan: &MeasurePlan, target: &Reached) -> String {
             Err(words) => format!("not flushed: {words}"),
         },
     }
-}
-
-/// The progress of the case that runs.
-struct Shown<'a> {
-    folder: &'a Path,
-    plan: &'a MeasurePlan,
-    index: usize,
-    case: &'a CasePlan,
-    began: Instant,
-    counters: &'a Counters,
-}
-
-impl Shown<'_> {
-    fn until(&self, finished: impl Fn() -> bool) {
-        let started = Instant::now();
-        let mut shown: Option<Instant> = None;
-        while !finished() {
-            if shown.is_none_or(|at| at.elapsed() >= SHOW) {
-                progress::show(self.folder, &self.progress(started));
-                shown = Some(Instant::now());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        progress::show(self.folder, &self.progress(started));
-    }
-
-    fn progress(&self, started: Instant) -> Progress {
-        let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (of, by_time) = match self.case.amount {
-            CaseAmount::Requests(requests) => (Some(u64::from(requests)), None),
-            CaseAmount::DurationMs(all) => (None, Some((ms(started) * 1_000 / all.max(1)).min(1_000))),
-        };
-        Progress {
-            case: u32::try_from(self.index + 1).unwrap_or(u32::MAX),
-            cases: u32::try_from(self.plan.cases.len()).unwrap_or(u32::MAX),
-            label: label(self.plan, self.case),
-            done: self.counters.done.load(Ordering::Relaxed),
-            of,
-            by_time,
-            failed: self.counters.failed.load(Ordering::Relaxed),
-            elapsed_ms: ms(self.began),
-        }
-    }
-}
-
-/// A case in few words: `c=5 p=512 qwen`, `onboarding Kept`.
-fn label(plan: &MeasurePlan, case: &CasePlan) -> String {
-    let held = case.conversation.and_then(|held| {
-        let PromptPlan::Conversations(all) = &plan.prompts else { return None };
-        let name = &all.conversations.get(held.index)?.name;
-        Some(format!("{name} {}", held.cache.as_str()))
-    });
-    let mut words = vec![held.unwrap_or_else(|| match case.load {
-        CaseLoad::Closed { concurrency } => format!("c={concurrency}"),
-        CaseLoad::Open { rate, .. } => format!("{rate}/s"),
-    })];
-    words.extend(case.input_tokens.map(|tokens| format!("p={tokens}")));
-    if plan.targets.len() > 1 {
-        words.extend(plan.targets.get(case.target).map(|target| target.name.clone()));
-    }
-    words.extend(case.model.clone());
-    words.join(" ")
 }

@@ -91,23 +91,9 @@ fn bounded(one: &Conversation, most_tokens: u32) -> Conversation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::conversation::{ContextSize, Isolation, Template};
 
     fn all() -> Conversations {
-        Conversations {
-            builtin: true,
-            file: None,
-            inline: Vec::new(),
-            names: Vec::new(),
-            include_tags: Vec::new(),
-            exclude_tags: Vec::new(),
-            max_conversations: None,
-            context_size: ContextSize::Auto,
-            template: Template::Server,
-            isolation: Isolation::PerRun,
-            prefix_cache: Vec::new(),
-            think_time_ms: 0,
-        }
+        Conversations { builtin: true, ..Conversations::default() }
     }
 
     fn list(words: &[&str]) -> Vec<String> {

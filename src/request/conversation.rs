@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Most tokens of an answer where neither the turn, its conversation nor the request says.
 pub const USUAL_MAX_TOKENS: u32 = 256;
 
-/// Which conversations are held, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which conversations are held, and how. The default names none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Conversations {
     /// Those that come with benchlet are among the candidates.

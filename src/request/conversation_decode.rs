@@ -111,20 +111,7 @@ fn conversations(spec: &Fields<'_>, preset: Option<Preset>) -> Option<Conversati
 
 /// With only the fields that say where conversations come from.
 fn sources(spec: &Fields<'_>) -> Option<Conversations> {
-    let of = |builtin, file, inline| Conversations {
-        builtin,
-        file,
-        inline,
-        names: Vec::new(),
-        include_tags: Vec::new(),
-        exclude_tags: Vec::new(),
-        max_conversations: None,
-        context_size: ContextSize::Auto,
-        template: Template::Server,
-        isolation: Isolation::PerRun,
-        prefix_cache: Vec::new(),
-        think_time_ms: 0,
-    };
+    let of = |builtin, file, inline| Conversations { builtin, file, inline, ..Conversations::default() };
     let Some(node) = spec.get("conversations") else {
         return Some(of(true, None, Vec::new()));
     };

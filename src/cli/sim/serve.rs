@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::serve::stop_on_signal;
 use crate::engine::simulated::{self, Options};
-use crate::load::measure::raise_descriptor_limit;
+use crate::load::raise_descriptor_limit;
 use crate::request::load_test::Simulation;
 
 /// What the help says behind the flags.
