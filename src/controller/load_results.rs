@@ -11,7 +11,7 @@ use super::context::Context;
 use super::measure::{launch_tasks, read};
 use crate::decide::observed::TaskEnd;
 use crate::executor::{STDERR, STDOUT};
-use crate::request::conversation::PrefixCache;
+use crate::request::conversation::{ContextSize, PrefixCache};
 use crate::request::load_test::{CachePolicy, LoadTest};
 use crate::run::conversation_figures::{self, HeldInput};
 use crate::run::load_case::{Cost, LoadCase};
@@ -199,7 +199,11 @@ fn case(number: u32, steps: &[Measured<'_>], spec: &LoadTest, blueprint: &Bluepr
 fn held<'a>(plan: &'a MeasurePlan, case: &CasePlan) -> Option<HeldInput<'a>> {
     let PromptPlan::Conversations(all) = &plan.prompts else { return None };
     let held = case.conversation?;
-    Some(HeldInput { conversation: all.conversations.get(held.index)?, cache: held.cache })
+    let context_size = match all.context_size {
+        ContextSize::Auto => None,
+        ContextSize::Tokens(tokens) => Some(tokens),
+    };
+    Some(HeldInput { conversation: all.conversations.get(held.index)?, cache: held.cache, context_size })
 }
 
 fn case_data(

@@ -24,12 +24,15 @@ const LENGTH: &str = "length";
 pub struct HeldInput<'a> {
     pub conversation: &'a Conversation,
     pub cache: PrefixCache,
+    /// Tokens that a request says its context has; `None`: as the engine says.
+    pub context_size: Option<u64>,
 }
 
 pub(super) fn figures(input: &CaseInput<'_>, held: HeldInput<'_>) -> ConversationFigures {
     let passes = input.passes.as_slice();
     let conversation = held.conversation;
-    let window = input.facts.and_then(|facts| facts.context_window);
+    let told = input.facts.and_then(|facts| facts.context_window);
+    let window = [held.context_size, told].into_iter().flatten().min();
     let turns: Vec<TurnFigures> =
         (0..conversation.turns.len()).map(|turn| turn_figures(turn, conversation, passes, window)).collect();
     let peak = passes.iter().flat_map(succeeded).filter_map(context_tokens).max();

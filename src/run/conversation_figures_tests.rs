@@ -135,7 +135,7 @@ impl Made {
             limits: &ValidityLimits { broken_answers_percent: Some(20.0), ..ValidityLimits::default() },
             output: &Output { max_tokens: 11, temperature: 0.0, ignore_eos: false },
             cache: if self.cache == PrefixCache::Defeated { CachePolicy::Salt } else { CachePolicy::Keep },
-            held: Some(HeldInput { conversation: &conversation, cache: self.cache }),
+            held: Some(HeldInput { conversation: &conversation, cache: self.cache, context_size: None }),
             simulated: false,
         })
     }

@@ -329,7 +329,11 @@ impl Stored {
                 limits: &test.validity,
                 output: &test.output,
                 cache: if held.cache == PrefixCache::Kept { CachePolicy::Keep } else { test.cache },
-                held: Some(HeldInput { conversation: &how.inline[held.index], cache: held.cache }),
+                held: Some(HeldInput {
+                    conversation: &how.inline[held.index],
+                    cache: held.cache,
+                    context_size: None,
+                }),
                 simulated: false,
             });
             let lines: Vec<u8> = of_case
