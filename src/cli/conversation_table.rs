@@ -30,7 +30,7 @@ pub fn cells(case: &LoadCase, held: &ConversationFigures) -> Vec<Cell> {
     let failed = case.requests.failed;
     let turns = match &held.skipped {
         Some(_) => Cell::new("not started").style(Style::Bad),
-        None => Cell::new(format!("{}/{}", case.requests.ok, case.requests.total)),
+        None => Cell::new(format!("{}/{}", case.requests.ok, held.turns_asked * held.repeats_asked)),
     };
     let metrics = &case.metrics;
     let expected = (held.quality.expected > 0 && !case.simulated)
@@ -50,7 +50,7 @@ pub fn cells(case: &LoadCase, held: &ConversationFigures) -> Vec<Cell> {
 }
 
 /// Each turn that was tried.
-pub fn turns(held: &ConversationFigures) -> Table {
+pub fn turns(held: &ConversationFigures, judged: bool) -> Table {
     let mut table = Table::new(&[
         "TURN",
         "PROMPT",
@@ -66,12 +66,13 @@ pub fn turns(held: &ConversationFigures) -> Table {
     ])
     .indented(4);
     for turn in held.turns.iter().filter(|turn| turn.ok > 0 || turn.error.is_some()) {
-        table.row(turn_cells(turn));
+        table.row(turn_cells(turn, judged));
     }
     table
 }
 
-fn turn_cells(turn: &TurnFigures) -> Vec<Cell> {
+/// A made-up answer is not judged.
+fn turn_cells(turn: &TurnFigures, judged: bool) -> Vec<Cell> {
     let count =
         |count: Option<f64>| {
             Cell::maybe(count.map(|count| {
@@ -89,7 +90,12 @@ fn turn_cells(turn: &TurnFigures) -> Vec<Cell> {
         Cell::maybe(turn.decode_tokens_per_s.map(short)),
         Cell::maybe(turn.e2e_ms.map(ms)),
         Cell::maybe((!turn.documents.is_empty()).then(|| turn.documents.join(","))),
-        Cell::maybe(turn.expected.as_ref().map(|_| format!("{}/{}", turn.met, turn.ok))),
+        Cell::maybe(
+            turn.expected
+                .as_ref()
+                .filter(|_| judged && turn.ok > 0)
+                .map(|_| format!("{}/{}", turn.met, turn.ok)),
+        ),
     ]
 }
 

@@ -402,7 +402,7 @@ fn conversations(cases: &[LoadCase], console: &mut Console) -> Result<(), CliErr
     table.print(console)?;
     for (case, held) in held() {
         console.line(format!("  Case {}, {}, times in milliseconds:", case.case, clean(&case.label())))?;
-        let mut turns = conversation_table::turns(held);
+        let mut turns = conversation_table::turns(held, !case.simulated);
         if !turns.is_empty() {
             turns.print(console)?;
         }

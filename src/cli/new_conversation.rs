@@ -11,7 +11,7 @@ use crate::request::schema::API_VERSION;
 pub struct NewConversation {
     #[command(flatten)]
     pub target: NewTarget,
-    /// A conversation, as `benchlet conversations list` names it; may be repeated [default: all that fit]
+    /// A conversation, as `benchlet conversations list` names it; may be repeated [default: the first three that fit, or all with the tags]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub conversation: Vec<String>,
     /// A file of conversations, relative to the request
@@ -63,7 +63,9 @@ spec:
     }
     match new.max_conversations {
         Some(most) => text.push_str(&format!("  maxConversations: {most}\n")),
-        None if new.conversation.is_empty() => text.push_str("  maxConversations: 3\n"),
+        None if new.conversation.is_empty() && new.include_tags.is_empty() => {
+            text.push_str("  maxConversations: 3\n")
+        }
         None => {}
     }
     text.push_str("  # What would not fit is not started. Auto: the engine is asked.\n  contextSize: Auto\n");

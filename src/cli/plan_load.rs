@@ -17,7 +17,9 @@ use crate::plan::load_plan;
 use crate::request::load_test::{LoadTest, TargetPlace};
 use crate::request::quantities::spoken_time;
 use crate::request::valid::ValidRequest;
-use crate::run::measure_plan::{CaseAmount, CaseLoad, CasePlan, Endpoint, MeasurePlan};
+use crate::run::measure_plan::{
+    CaseAmount, CaseLoad, CasePlan, ConversationPlan, Endpoint, MeasurePlan, PromptPlan,
+};
 use crate::run::plan::{Blueprint, LoadBlueprint};
 use crate::settings::Settings;
 
@@ -128,6 +130,10 @@ fn as_json(request: &ValidRequest, blueprint: &Blueprint, load: &LoadBlueprint) 
                 "requests": requests,
                 "durationMs": duration_ms,
                 "inputTokens": case.input_tokens,
+                "conversation": case.conversation.and_then(|own| {
+                    conversations(&load.measure)?.conversations.get(own.index).map(|one| one.name.clone())
+                }),
+                "prefixCache": case.conversation.map(|own| own.cache.as_str()),
             })
         })
         .collect();
@@ -144,6 +150,16 @@ fn as_json(request: &ValidRequest, blueprint: &Blueprint, load: &LoadBlueprint) 
         "cases": cases,
         "warnings": blueprint.warnings,
     })
+}
+
+/// What is held, where it is a Conversation.
+fn conversations(measure: &MeasurePlan) -> Option<&ConversationPlan> {
+    match &measure.prompts {
+        PromptPlan::Conversations(all) => Some(all),
+        PromptPlan::Builtin | PromptPlan::Inline(_) | PromptPlan::File(_) | PromptPlan::Synthetic { .. } => {
+            None
+        }
+    }
 }
 
 fn print(
@@ -172,20 +188,37 @@ fn print(
     targets.print(console)?;
     let cases = &load.measure.cases;
     console.line(console.painted(&format!("Cases ({}, in this order):", cases.len()), Style::Bold))?;
-    let mut table =
-        Table::new(&["CASE", "REPEAT", "TARGET", "MODEL", "LOAD", "AMOUNT", "INPUT TOKENS"]).indented(2);
+    let held = conversations(&load.measure);
+    let last = match held {
+        Some(_) => ["CONVERSATION", "PREFIX CACHE", "TURNS"],
+        None => ["LOAD", "AMOUNT", "INPUT TOKENS"],
+    };
+    let mut table = Table::new(&[&["CASE", "REPEAT", "TARGET", "MODEL"], &last[..]].concat()).indented(2);
     for case in cases.iter().take(SHOWN) {
-        table.row(vec![
+        let mut cells = vec![
             Cell::new(case.case.to_string()),
             Cell::new(case.repeat.to_string()),
             Cell::new(target_of(&load.measure, case)),
             Cell::maybe(case.model.as_ref()),
-            Cell::new(load_words(case.load)),
-            Cell::new(amount_words(case.amount)),
-            Cell::maybe(case.input_tokens.map(|tokens| tokens.to_string())),
-        ]);
+        ];
+        match (held, case.conversation) {
+            (Some(all), Some(own)) => cells.extend([
+                Cell::maybe(all.conversations.get(own.index).map(|one| &one.name)),
+                Cell::new(own.cache.as_str()),
+                Cell::maybe(all.conversations.get(own.index).map(|one| one.turns.len().to_string())),
+            ]),
+            (Some(_) | None, Some(_) | None) => cells.extend([
+                Cell::new(load_words(case.load)),
+                Cell::new(amount_words(case.amount)),
+                Cell::maybe(case.input_tokens.map(|tokens| tokens.to_string())),
+            ]),
+        }
+        table.row(cells);
     }
     table.print(console)?;
+    if let Some(most) = held.and_then(|all| all.most) {
+        console.line(format!("  Of these conversations the first {most} that fit are held."))?;
+    }
     if cases.len() > SHOWN {
         console.line(format!("  and {} more; -o json has them", cases.len() - SHOWN))?;
     }

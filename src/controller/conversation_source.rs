@@ -7,8 +7,9 @@ use super::surroundings::beside;
 use crate::collect::chat_template_file;
 use crate::plan::chat_template::{Builtin, ChatTemplate};
 use crate::plan::conversation_library;
+use crate::plan::conversation_turns::{Marks, Script};
 use crate::plan::load_plan::FoundService;
-use crate::request::conversation::{Conversation, Template};
+use crate::request::conversation::{Conversation, PrefixCache, Template};
 use crate::request::conversation_file;
 use crate::request::load_test::LoadTest;
 use crate::run::measure_plan::TemplatePlan;
@@ -55,7 +56,41 @@ pub fn read(path: &Path) -> Result<Vec<Conversation>, Refusal> {
         let more = problems.len().saturating_sub(SHOWN);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         unusable(format!("{shown}:{}{more}", told.join("; ")))
+            .hint("mend it, then `benchlet rerun`: an edit of that file alone starts nothing")
     })
+}
+
+/// Refuses conversations that a template does not take, before an engine is started for them.
+///
+/// # Errors
+/// Which conversation, and the template's own words.
+pub fn check_template(plan: &TemplatePlan, conversations: &[Conversation]) -> Result<(), Refusal> {
+    let unusable = |words: String| Refusal::new(Reason::TemplateUnusable, words);
+    let template = ChatTemplate::new(plan.source.clone())
+        .map_err(|error| unusable(format!("{}: {error}", plan.name)))?
+        .with_now(jiff::Zoned::now().datetime());
+    for one in conversations {
+        // What documents say matters to no template.
+        let bare = Conversation { documents: BTreeMap::new(), ..one.clone() };
+        let script = Script::new(&bare, 1.0, 0);
+        let marks = Marks { salt: "", mark: "x", cache: PrefixCache::Kept };
+        let turns = bare.turns.len().min(2);
+        let rendered: Result<Vec<String>, _> = (0..turns)
+            .map(|turn| template.render(&script.messages(turn, &["Yes.".to_owned()], marks)))
+            .collect();
+        let rendered = rendered.map_err(|error| {
+            unusable(format!(
+                "the template {} does not take the conversation {}: {error}",
+                plan.name, one.name
+            ))
+            .hint("many templates take no system message; choose other conversations, or template: Server")
+        })?;
+        if rendered.iter().any(|text| !text.contains(bare.turns[0].user.trim())) {
+            return Err(unusable(format!("the template {} leaves out what the user says", plan.name))
+                .hint("it has to go through `messages`; template: chatml is one that does"));
+        }
+    }
+    Ok(())
 }
 
 /// The chat template that benchlet renders by; `None` where the server does.

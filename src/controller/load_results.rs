@@ -155,7 +155,7 @@ fn case(number: u32, steps: &[Measured<'_>], spec: &LoadTest, blueprint: &Bluepr
     let mut of_case = Vec::new();
     let mut began = false;
     for (plan, found, step) in passes(steps, number) {
-        facts = facts.or_else(|| step.records.targets.get(&plan.target));
+        facts = facts.or_else(|| step.records.facts(plan.target, plan.model.as_deref()));
         began |= found.is_some();
         let span = found.and_then(span);
         let series = span.map(|span| series::summarise(&step.series, *span.start(), *span.end()));
@@ -230,8 +230,11 @@ fn case_data(
             series.entry(name).or_default().extend(points);
         }
     }
-    let facts = passes(steps, number).find_map(|(plan, _, step)| step.records.targets.get(&plan.target));
-    let result = result_row(made, facts, row, blueprint);
+    let facts = passes(steps, number)
+        .find_map(|(plan, _, step)| step.records.facts(plan.target, plan.model.as_deref()));
+    // What was not even begun is no result.
+    let skipped = made.conversation.as_ref().is_some_and(|held| held.skipped.is_some());
+    let result = (!skipped).then(|| result_row(made, facts, row, blueprint));
     CaseData::pack(number, &lines, count, &series, result).map_err(|error| failed(error.to_string()))
 }
 

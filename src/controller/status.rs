@@ -169,7 +169,7 @@ async fn valid_document(
     let applies = context.store.applies_of(name, 1)?;
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
-    drafts.extend(load_status::conditions(&load));
+    drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = match (kind, run, applies.first()) {
         ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),

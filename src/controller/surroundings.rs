@@ -182,7 +182,24 @@ pub async fn look_around_load(
             }
         }
     }
-    let template = conversation_source::template(settings, spec, &services, request_path);
+    // Files of megabytes are read and parsed beside the runtime, where nobody waits for it.
+    let (own_settings, own_spec) = (settings.clone(), spec.clone());
+    let (own_services, own_path) = (services.clone(), request_path.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        let chosen = conversation_source::chosen(&own_settings, &own_spec, &own_path);
+        let template = conversation_source::template(&own_settings, &own_spec, &own_services, &own_path);
+        let template = match (template, &chosen) {
+            (Ok(Some(plan)), Ok(chosen)) => {
+                conversation_source::check_template(&plan, chosen).map(|()| Some(plan))
+            }
+            (template, Ok(_) | Err(_)) => template,
+        };
+        (chosen, template)
+    });
+    let (conversations, template) = read.await.unwrap_or_else(|error| {
+        let broken = Refusal::new(Reason::InternalError, format!("reading the conversations broke: {error}"));
+        (Err(broken.clone()), Err(broken))
+    });
     load_plan::Surroundings {
         run: asked.run,
         request: asked.request.to_owned(),
@@ -206,7 +223,7 @@ pub async fn look_around_load(
             .as_ref()
             .map(|named| beside(settings, named, request_path, ("the tokenizer", Reason::TokenizerUnusable)))
             .transpose(),
-        conversations: conversation_source::chosen(settings, spec, request_path),
+        conversations,
         template,
         program: own_program(),
         measurer: measurer(settings),

@@ -11,6 +11,7 @@ use crate::plan::{llama_bench_command, load_steps};
 use crate::request::control::DesiredState;
 use crate::run::clock::{Deadline, human_ms};
 use crate::run::measure_plan::CasePlan;
+use crate::run::measure_plan::PromptPlan;
 use crate::run::phase::{EndPhase, Ending, Phase, RunState, TaskProgress};
 use crate::run::plan::{Blueprint, ExecutorKind, Plan, Prepared, Step};
 use crate::run::reason::Reason;
@@ -291,6 +292,18 @@ fn running(observed: &Observed, run: &Run, position: &Position<'_>) -> Decision 
 }
 
 fn completed_message(plan: &Plan) -> String {
+    // Which of them fit is known to their records alone.
+    let is_talk = |step: &Step| match step {
+        Step::Load { plan, .. } => matches!(plan.prompts, PromptPlan::Conversations(_)),
+        Step::StopService { .. }
+        | Step::Bench { .. }
+        | Step::StartService { .. }
+        | Step::StartEngine { .. }
+        | Step::StopEngine { .. } => false,
+    };
+    if plan.steps.iter().any(is_talk) {
+        return "held the conversations that were chosen and fit".to_owned();
+    }
     let cases: BTreeSet<u32> = plan.steps.iter().flat_map(cases_of).map(|case| case.case).collect();
     let n = cases.len();
     if n > 0 {

@@ -160,6 +160,13 @@ impl Wire {
                 }
             }
             Dialect::Ollama => {
+                // Only a model that is loaded has a context, which is rarely all that it was trained for.
+                if let Ok(loaded) = self.ask_json("GET", "/api/ps", None).await {
+                    let list = loaded["models"].as_array().cloned().unwrap_or_default();
+                    let wanted = model.or(facts.models.first().map(String::as_str));
+                    let own = wanted.and_then(|wanted| named(&list, "name", wanted));
+                    facts.context_window = own.and_then(|own| own["context_length"].as_u64());
+                }
                 if let Ok(version) = self.ask_json("GET", "/api/version", None).await {
                     facts.version = version["version"].as_str().map(str::to_owned);
                 }
@@ -265,15 +272,19 @@ impl Wire {
     }
 }
 
+/// The entry of that name, which Ollama completes where it has no tag.
+fn named<'l>(list: &'l [Value], field: &str, name: &str) -> Option<&'l Value> {
+    list.iter().find(|entry| {
+        let listed = entry[field].as_str().unwrap_or_default();
+        listed == name || listed.strip_suffix(":latest") == Some(name)
+    })
+}
+
 /// What a list of models says of the one that is measured. Of several, none is taken for another.
 fn entry(list: &[Value], name: &str, model: Option<&str>) -> Value {
     let found = match (model, list) {
         (None, _) | (Some(_), [_]) => list.first(),
-        (Some(model), _) => list.iter().find(|entry| {
-            // Ollama completes a name without a tag so.
-            let listed = entry[name].as_str().unwrap_or_default();
-            listed == model || listed.strip_suffix(":latest") == Some(model)
-        }),
+        (Some(model), _) => named(list, name, model),
     };
     found.cloned().unwrap_or_default()
 }

@@ -97,13 +97,7 @@ impl Dialogue<'_> {
         let warming = self.shared(Clock::starting_at(Instant::now()));
         for n in 0..u64::from(self.warmup) {
             let content = Content::Text(builtin_prompts::PROMPTS[0].to_owned());
-            let record = Record {
-                index: self.index,
-                n,
-                warmup: true,
-                scheduled_us: warming.clock.now_us(),
-                ..Record::default()
-            };
+            let record = Record { index: self.index, n, warmup: true, ..Record::default() };
             let record = self.request(&warming, &mut lane, &content, WARMUP_TOKENS, record).await?;
             self.recorder.keep(Line::Request(record));
         }
@@ -127,7 +121,6 @@ impl Dialogue<'_> {
         // What the server counts beside the texts: its template.
         let mut beside: i64 = 0;
         let mut counted = self.prefix_counters().await;
-        let mut scheduled_us = shared.clock.now_us();
         for turn in 0..turns {
             if self.stop.is_stopped() {
                 break;
@@ -144,7 +137,7 @@ impl Dialogue<'_> {
                 Some(render) => Content::Text(render(&messages).map_err(io::Error::other)?),
                 None => Content::Messages(messages),
             };
-            let record = Record { index: self.index, n, scheduled_us, ..Record::default() };
+            let record = Record { index: self.index, n, ..Record::default() };
             let record = self.request(shared, lane, &content, self.script.most_tokens(turn), record).await?;
             let failed = record.error.is_some();
             self.counters.count(record.error.as_ref().map(|error| error.kind));
@@ -159,7 +152,7 @@ impl Dialogue<'_> {
                 let estimated = self.script.prompt_tokens(turn, self.sizes, &lengths);
                 beside = i64::try_from(told).unwrap_or(i64::MAX) - i64::try_from(estimated).unwrap_or(0);
             }
-            lengths.push(record.tokens_out.unwrap_or_else(|| u64::from(self.script.most_tokens(turn))));
+            lengths.push(kept_tokens(&record, self.script.most_tokens(turn)));
             self.recorder.keep(Line::Request(record));
             let now = if counted.is_some() { self.prefix_counters().await } else { None };
             let since = |of: fn(&(f64, f64)) -> f64| {
@@ -182,7 +175,6 @@ impl Dialogue<'_> {
             if turn + 1 < turns && !self.think_time.is_zero() {
                 self.stop.unless_stopped(tokio::time::sleep(self.think_time)).await;
             }
-            scheduled_us = shared.clock.now_us();
         }
         Ok(None)
     }
@@ -211,6 +203,8 @@ impl Dialogue<'_> {
             salt: "",
         };
         let prepared = self.wire.prepare(&ask, false).map_err(|error| io::Error::other(error.0))?;
+        // Due once it can be sent: putting a long context into words is no lateness.
+        let record = Record { scheduled_us: shared.clock.now_us(), ..record };
         let kept = if record.warmup { KeptText::Nothing } else { KeptText::Content };
         Ok(perform(shared, lane, Order { prepared: &prepared, salt: wire::salt(0), record, kept }).await)
     }
@@ -235,7 +229,7 @@ impl Dialogue<'_> {
     fn is_full(&self, turn: usize, lengths: &[u64], beside: i64) -> Option<EndedEarly> {
         let context_window = self.window?;
         let prompt = self.script.prompt_tokens(turn, self.sizes, lengths).saturating_add_signed(beside);
-        let needed_tokens = prompt + u64::from(self.script.most_tokens(turn));
+        let needed_tokens = prompt.saturating_add(u64::from(self.script.most_tokens(turn)));
         let turn = u32::try_from(turn + 1).unwrap_or(u32::MAX);
         (needed_tokens > context_window).then_some(EndedEarly::ContextFull {
             turn,
@@ -250,6 +244,18 @@ impl Dialogue<'_> {
         let (status, text) = self.wire.ask("GET", path, None, METRICS_LIMIT).await.ok()?;
         let text = String::from_utf8(text).ok().filter(|_| (200..300).contains(&status))?;
         (self.prefix_counters)(&text, &self.wire.dialect)
+    }
+}
+
+/// Tokens of an answer that the next turn says again, which are not those of its reasoning; the most that it
+/// may have where nobody tells.
+fn kept_tokens(record: &Record, most: u32) -> u64 {
+    let Some(all) = record.tokens_out else { return u64::from(most) };
+    let kept = record.text.as_deref().unwrap_or_default().chars().count() as u64;
+    match record.chars {
+        0 => all,
+        chars if kept >= chars => all,
+        chars => (all as f64 * kept as f64 / chars as f64).ceil() as u64,
     }
 }
 

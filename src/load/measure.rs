@@ -3,7 +3,7 @@
 //! in its record.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +89,7 @@ fn carry_out(
         began,
         calibration,
         prefix_counters,
-        warmed: RefCell::default(),
+        warm: RefCell::default(),
         tokenizer,
     };
     let outcome = under_way.measure(recorder, looks);
@@ -107,8 +107,8 @@ struct UnderWay<'a> {
     began: Instant,
     calibration: Calibration,
     prefix_counters: &'a PrefixCounters,
-    /// Targets that have held a conversation.
-    warmed: RefCell<BTreeSet<usize>>,
+    /// Whose conversation was held last.
+    warm: RefCell<Option<Whose>>,
     tokenizer: Option<LocalTokenizer>,
 }
 
@@ -141,37 +141,34 @@ impl UnderWay<'_> {
     }
 
     /// What each target says of itself; `None` where the stop came first.
-    fn facts(&self, recorder: &Recorder) -> Result<Option<Vec<TargetFacts>>, Refusal> {
-        let mut facts = Vec::new();
-        for (at, target) in self.reached.iter().enumerate() {
-            let mut of_target = self.plan.cases.iter().filter(|case| case.target == at);
-            let model = of_target.find_map(|case| case.model.as_deref());
+    fn facts(&self, recorder: &Recorder) -> Result<Option<BTreeMap<Whose, TargetFacts>>, Refusal> {
+        let all: BTreeSet<Whose> =
+            self.plan.cases.iter().map(|case| (case.target, case.model.clone())).collect();
+        let mut facts = BTreeMap::new();
+        for whose in all {
+            let Some(target) = self.reached.get(whose.0) else { continue };
             let asked = async {
                 target.wire.health(ASK_LIMIT).await?;
-                Ok(target.wire.facts(model).await)
+                Ok(target.wire.facts(whose.1.as_deref()).await)
             };
             let told = match self.runtime.block_on(self.stop.unless_stopped(asked)) {
-                Some(Ok(told)) => TargetFacts { target: at, ..told },
+                Some(Ok(told)) => TargetFacts { target: whose.0, ..told },
                 Some(Err(error)) => return Err(unreachable(target, &error)),
                 None => return Ok(None),
             };
             recorder.keep(Line::Target(told.clone()));
-            facts.push(told);
+            facts.insert(whose, told);
         }
         Ok(Some(facts))
     }
 
     /// Which conversations can be held; `None` where the stop came first.
-    fn fit(&self, facts: &[TargetFacts], recorder: &Recorder) -> Option<Fit> {
+    fn fit(&self, facts: &BTreeMap<Whose, TargetFacts>, recorder: &Recorder) -> Option<Fit> {
         let mut fit = Fit::default();
         let PromptPlan::Conversations(plan) = &self.plan.prompts else { return Some(fit) };
-        let all: BTreeSet<Whose> =
-            self.plan.cases.iter().map(|case| (case.target, case.model.clone())).collect();
-        for whose in all {
-            let (Some(target), Some(told)) = (self.reached.get(whose.0), facts.get(whose.0)) else {
-                continue;
-            };
-            let looked = fit.look(plan, &self.plan.cases, &whose, &target.wire, told, self.plan.seed);
+        for (whose, told) in facts {
+            let Some(target) = self.reached.get(whose.0) else { continue };
+            let looked = fit.look(plan, &self.plan.cases, whose, &target.wire, told, self.plan.seed);
             self.runtime.block_on(self.stop.unless_stopped(looked))?;
         }
         for skipped in fit.too_large() {
@@ -185,12 +182,14 @@ impl UnderWay<'_> {
         &self,
         index: usize,
         case: &CasePlan,
-        facts: &[TargetFacts],
+        facts: &BTreeMap<Whose, TargetFacts>,
         fit: &Fit,
         recorder: &Recorder,
     ) -> Result<(), Refusal> {
         let Self { folder, plan, stop, ref calibration, .. } = *self;
-        let (Some(target), Some(told)) = (self.reached.get(case.target), facts.get(case.target)) else {
+        let (Some(target), Some(told)) =
+            (self.reached.get(case.target), facts.get(&(case.target, case.model.clone())))
+        else {
             return Err(internal("a case names a target that the plan does not have"));
         };
         let model = case.model.clone().or_else(|| told.models.first().cloned());
@@ -223,15 +222,16 @@ impl UnderWay<'_> {
         let can_count = target.wire.has_tokenize() || self.tokenizer.is_some();
         let untold = can_count.then(|| Arc::new(Untold::default()));
         let counters = Arc::new(Counters::default());
-        // An engine is warmed up before its first conversation, and before every case of a load.
+        // An engine is warmed up before its first conversation and where it has to load another model, and
+        // before every case of a load.
+        let whose: Whose = (case.target, case.model.clone());
         let warmup = match case.conversation {
-            Some(_) if !self.warmed.borrow_mut().insert(case.target) => 0,
+            Some(_) if self.warm.replace(Some(whose.clone())).as_ref() == Some(&whose) => 0,
             Some(_) | None => plan.warmup,
         };
         let prefix_counters = self.prefix_counters;
         let load = || {
             let Some(workload) = workload else {
-                let whose: Whose = (case.target, case.model.clone());
                 let held =
                     Held { plan, index, case, wire: &target.wire, facts: told, model: model.as_deref() };
                 let (counters, recorder) = (Arc::clone(&counters), recorder.clone());
@@ -278,6 +278,11 @@ impl UnderWay<'_> {
             });
             running.join().unwrap_or_else(|_| Err(std::io::Error::other("the case broke")))
         });
+        // A conversation ends with its first refusal.
+        if started_here && case.conversation.is_some() && counters.refused_in_a_row() > 0 {
+            gone.set(true);
+            stop.stop();
+        }
         let HeldOnce { cost, early, said } =
             held.map_err(|error| internal(&format!("the load could not be made: {error}")))?;
         recorder.keep(Line::Ended(CaseEnded {

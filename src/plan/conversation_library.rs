@@ -49,6 +49,9 @@ pub fn choose(
         return Err(unusable(format!("two conversations have the name {}", twice.name))
             .hint("results are told apart by it; rename one, or set builtin: false"));
     }
+    if let Some((_, name)) = how.names.iter().enumerate().find(|(at, name)| how.names[..*at].contains(name)) {
+        return Err(unusable(format!("names has {name} twice")).hint("set repeats to hold it several times"));
+    }
     let named: Vec<&Conversation> = if how.names.is_empty() {
         candidates.clone()
     } else {
@@ -69,6 +72,16 @@ pub fn choose(
         .filter(|one| !has(one, &how.exclude_tags))
         .map(|one| bounded(one, most_tokens))
         .collect();
+    if candidates.is_empty() {
+        return Err(unusable("there is no conversation to hold".to_owned())
+            .hint("write one into the file, or set builtin: true"));
+    }
+    if chosen.is_empty() && !how.names.is_empty() {
+        return Err(unusable(
+            "none of the conversations that are named has the tags that are asked for".to_owned(),
+        )
+        .hint("`benchlet conversations list` shows their tags; names alone are enough"));
+    }
     if chosen.is_empty() {
         let mut tags: Vec<&str> = candidates.iter().flat_map(|one| &one.tags).map(String::as_str).collect();
         tags.sort_unstable();

@@ -41,7 +41,9 @@ pub struct Marks<'a> {
 impl<'a> Script<'a> {
     /// Generated documents get as many words as their tokens make in the eyes of the server.
     pub fn new(conversation: &'a Conversation, tokens_a_word: f64, seed: u64) -> Self {
-        let documents = conversation.documents.iter().zip(1u64..).map(|((name, document), number)| {
+        let is_put = |name: &String| conversation.turns.iter().any(|turn| turn.put.contains(name));
+        let put = conversation.documents.iter().zip(1u64..).filter(|((name, _), _)| is_put(name));
+        let documents = put.map(|((name, document), number)| {
             let text = match document {
                 Document::Text(text) => text.trim_end().to_owned(),
                 Document::Generated { tokens, needle, depth_percent } => {
@@ -137,14 +139,17 @@ impl<'a> Script<'a> {
         let documents: u64 =
             self.documents_at(turn).iter().filter_map(|name| sizes.documents.get(*name)).sum();
         let answer = |at: usize| {
-            answers.get(at).copied().unwrap_or_else(|| u64::from(self.most_tokens(at))) + TOKENS_A_MESSAGE
+            let tokens = answers.get(at).copied().unwrap_or_else(|| u64::from(self.most_tokens(at)));
+            tokens.saturating_add(TOKENS_A_MESSAGE)
         };
-        system + users + documents + (0..turn).map(answer).sum::<u64>()
+        let answers = (0..turn).map(answer).fold(0, u64::saturating_add);
+        system.saturating_add(users).saturating_add(documents).saturating_add(answers)
     }
 
     /// The most tokens that its context may come to, every answer at its longest.
     pub fn largest_context(&self, sizes: &Sizes) -> u64 {
-        let at_turn = |turn| self.prompt_tokens(turn, sizes, &[]) + u64::from(self.most_tokens(turn));
+        let at_turn =
+            |turn| self.prompt_tokens(turn, sizes, &[]).saturating_add(u64::from(self.most_tokens(turn)));
         (0..self.conversation.turns.len()).map(at_turn).max().unwrap_or(0)
     }
 }

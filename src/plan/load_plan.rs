@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::chat_template::ChatTemplate;
 use super::engine_command::engine_command;
 use super::llama_bench_command::{HostModel, labels};
 use super::load_cases;
@@ -13,6 +14,7 @@ use super::service::{Service, ServiceKind, looks_secret};
 use crate::request::conversation::{Conversation, Conversations, Isolation};
 use crate::request::llama_bench::ExecutorChoice;
 use crate::request::load_test::{Api, Conflict, Engine, LoadTest, Prompts, Target, TargetPlace};
+use crate::request::load_test_size::MOST_CASES;
 use crate::run::measure_plan::{
     CollectorPlan, ConversationPlan, CustomEngine, Dialect, Endpoint, KeySource, MEASURE_VERSION,
     MeasurePlan, PromptPlan, TargetPlan, TemplatePlan,
@@ -135,10 +137,20 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         made.warnings.extend(made.targets.iter().filter_map(deaf_to_ignore_eos));
     }
     let held = match spec.conversations() {
-        Some(how) => to_be_held(how, conversations, spec.targets.len(), spec.repeats)?,
+        Some(how) => to_be_held(how, conversations, spec)?,
         None => Vec::new(),
     };
-    if template.is_some() {
+    if let Some(plan) = &template {
+        let missing =
+            ChatTemplate::new(plan.source.clone()).map(|parsed| parsed.missing_tokens()).unwrap_or_default();
+        if !missing.is_empty() {
+            made.warnings.push(format!(
+                "the chat template {} writes {}, which its file does not tell: name the model's \
+                 tokenizer_config.json or GGUF instead",
+                plan.name,
+                missing.join(" and ")
+            ));
+        }
         // A rendered prompt is a text.
         made.targets.iter_mut().for_each(|target| target.api = Api::Completions);
     }
@@ -219,16 +231,24 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
 }
 
 /// Most engines that one run starts afresh.
-const MOST_ENGINES: usize = 200;
+const MOST_ENGINES: u64 = 200;
 
 /// Where each conversation has an engine of its own, those that one process would choose together are chosen
 /// here: the first so many.
 fn to_be_held(
     how: &Conversations,
     mut conversations: Vec<Conversation>,
-    targets: usize,
-    repeats: u32,
+    spec: &LoadTest,
 ) -> Result<Vec<Conversation>, Refusal> {
+    // Of each conversation.
+    let cases = spec.cases();
+    let all = cases.saturating_mul(conversations.len() as u64);
+    if all > MOST_CASES {
+        let message =
+            format!("{} conversations make {all} cases; at most {MOST_CASES} are taken", conversations.len());
+        return Err(Refusal::new(Reason::ConversationsUnusable, message)
+            .hint("choose fewer by names, includeTags or repeats, or write several requests"));
+    }
     match how.isolation {
         Isolation::PerRun => return Ok(conversations),
         Isolation::PerConversation => {}
@@ -236,7 +256,7 @@ fn to_be_held(
     if let Some(most) = how.max_conversations {
         conversations.truncate(most as usize);
     }
-    let engines = conversations.len() * how.prefix_cache.len() * targets * repeats as usize;
+    let engines = cases.saturating_mul(conversations.len() as u64);
     if engines > MOST_ENGINES {
         let message = format!(
             "isolation: PerConversation would start {engines} engines, and at most {MOST_ENGINES} are"

@@ -26,7 +26,7 @@ pub enum ReportError {
     NoRun(Uuid),
     #[error("the run {run} has not ended; wait for it with `benchlet wait`")]
     NotEnded { run: Uuid },
-    #[error("an Apply measures nothing, so there is nothing to report")]
+    #[error("a request of its kind measures nothing, so there is nothing to report")]
     NothingMeasured,
     #[error("a stored {what} of the run cannot be read: {source}; use the benchlet that wrote it")]
     Decode { what: &'static str, source: serde_json::Error },
@@ -109,7 +109,7 @@ fn conditions(row: &RunRow, results: &Results) -> Vec<Condition> {
     match results {
         Results::LoadTest { cases } | Results::Conversation { cases } => {
             let figures: Vec<LoadCase> = cases.iter().map(|case| case.figures.clone()).collect();
-            drafts.extend(load_status::conditions(&figures));
+            drafts.extend(load_status::conditions(&figures, Some(row.state.phase())));
         }
         Results::LlamaBench { .. } => {}
     }

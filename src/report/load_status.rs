@@ -7,6 +7,7 @@ use super::conversation_status;
 use super::status_document::{Draft, four_places};
 use crate::run::load_case::{InvalidReason, LoadCase};
 use crate::run::load_words;
+use crate::run::phase::Phase;
 use crate::run::reason::Reason;
 
 /// Characters of a sample answer that a status shows; the store has it whole.
@@ -18,11 +19,12 @@ pub fn cases(texts: &[String]) -> Vec<LoadCase> {
 }
 
 /// `Valid`: whether the figures mean what they say; `SLOMet`, where objectives were given.
-pub fn conditions(cases: &[LoadCase]) -> Vec<Draft> {
+/// `phase` is the run's.
+pub fn conditions(cases: &[LoadCase], phase: Option<Phase>) -> Vec<Draft> {
     if cases.is_empty() {
         return Vec::new();
     }
-    let mut drafts = conversation_status::conditions(cases);
+    let mut drafts = conversation_status::conditions(cases, phase);
     let bad = cases.iter().find_map(|case| case.invalid.first().map(|invalid| (case, invalid)));
     drafts.push(match bad {
         None => Draft::new(

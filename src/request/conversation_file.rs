@@ -146,14 +146,22 @@ fn documents(fields: &Fields<'_>) -> BTreeMap<String, Document> {
     };
     super::fields::report_duplicates(entries, &path, fields.problems);
     let mut all = BTreeMap::new();
+    let mut generated = 0u64;
     for entry in entries {
         let Some(name) = entry.key.text() else {
             fields.problems.error(&entry.key, format!("a name of {path} has to be a plain word"));
             continue;
         };
         let found = document(&entry.value, &format!("{path}.{name}"), fields.problems);
+        if let Some(Document::Generated { tokens, .. }) = &found {
+            generated = generated.saturating_add(u64::from(*tokens));
+        }
         // One that is wrong stays known, so that turns that name it are not blamed as well.
         all.insert(name.to_owned(), found.unwrap_or_else(|| Document::Text(String::new())));
+    }
+    if generated > u64::from(MOST_TOKENS) {
+        let message = format!("{path} would be {generated} generated tokens");
+        fields.problems.error_with_hint(node, message, format!("at most {MOST_TOKENS} in all"));
     }
     all
 }

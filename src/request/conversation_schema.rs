@@ -43,7 +43,7 @@ pub const CONVERSATION: &[Field] = &[
     field(
         "maxConversations",
         Shape::Integer { least: 1, most: MOST_CONVERSATIONS as u32 },
-        "At most so many: the first that fit into the context.",
+        "At most so many: the first that fit into the context; with isolation: PerConversation the first.",
     ),
     field(
         "contextSize",

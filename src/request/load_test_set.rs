@@ -74,9 +74,10 @@ impl LoadTest {
     /// What is wrong, in a sentence; the test is then as it was. Whether the run's time-out still
     /// fits is [`LoadTest::check_timeout`]'s to say.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let field = find(name)?;
-        if self.conversations().is_some() && field.is_of_load() {
-            return Err(format!("{name} is none of a conversation's: one user has it, turn by turn"));
+        let of_talk = self.conversations().is_some();
+        let field = find(name, of_talk)?;
+        if of_talk && field.is_of_load() {
+            return Err(format!("{name} is none of a conversation's, which one user has, turn by turn"));
         }
         let mut changed = self.clone();
         changed.apply(field, value).map_err(|right| format!("{name} cannot be \"{value}\" ({right})"))?;
@@ -124,15 +125,17 @@ impl LoadTest {
     }
 }
 
-fn find(name: &str) -> Result<Settable, String> {
+fn find(name: &str, of_talk: bool) -> Result<Settable, String> {
     let bare = name.strip_prefix("spec.").unwrap_or(name);
     let found = SETTABLE.iter().find(|(short, paths, _)| *short == bare || paths.contains(&bare));
     found.map(|(.., field)| *field).ok_or_else(|| {
-        let names = SETTABLE.iter().map(|(short, ..)| *short);
+        let own = SETTABLE.iter().filter(|(.., field)| !(of_talk && field.is_of_load()));
+        let names = own.map(|(short, ..)| *short);
         let last = bare.rsplit('.').next().unwrap_or(bare);
         let hint = did_you_mean(last, names.clone())
             .unwrap_or_else(|| format!("one of {}", names.collect::<Vec<_>>().join(", ")));
-        format!("a load test has no \"{name}\" to set ({hint})")
+        let what = if of_talk { "conversation" } else { "load test" };
+        format!("a {what} has no \"{name}\" to set ({hint})")
     })
 }
 

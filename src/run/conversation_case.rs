@@ -15,6 +15,8 @@ pub struct ConversationFigures {
     pub prefix_cache: PrefixCache,
     /// Turns that the conversation has.
     pub turns_asked: u32,
+    /// How often it was to be held.
+    pub repeats_asked: u32,
     /// Why it was not held at all.
     pub skipped: Option<Skipped>,
     /// Why it was not held to its end; of the first repeat that ended early.

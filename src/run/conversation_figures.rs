@@ -34,13 +34,14 @@ pub(super) fn figures(input: &CaseInput<'_>, held: HeldInput<'_>) -> Conversatio
     let told = input.facts.and_then(|facts| facts.context_window);
     let window = [held.context_size, told].into_iter().flatten().min();
     let turns: Vec<TurnFigures> =
-        (0..conversation.turns.len()).map(|turn| turn_figures(turn, conversation, passes, window)).collect();
+        (0..conversation.turns.len()).map(|turn| turn_figures(turn, held, passes, window)).collect();
     let peak = passes.iter().flat_map(succeeded).filter_map(context_tokens).max();
     ConversationFigures {
         name: conversation.name.clone(),
         tags: conversation.tags.clone(),
         prefix_cache: held.cache,
         turns_asked: u32::try_from(conversation.turns.len()).unwrap_or(u32::MAX),
+        repeats_asked: u32::try_from(passes.len()).unwrap_or(u32::MAX),
         skipped: passes.iter().find_map(|pass| pass.skipped).map(|skipped| Skipped {
             needed_tokens: skipped.needed_tokens,
             context_window: skipped.context_window,
@@ -60,12 +61,8 @@ fn of_turn<'a>(pass: &Pass<'a>, turn: usize) -> Option<&'a Record> {
     succeeded(pass).find(|record| record.n == turn as u64)
 }
 
-fn turn_figures(
-    turn: usize,
-    conversation: &Conversation,
-    passes: &[Pass<'_>],
-    window: Option<u64>,
-) -> TurnFigures {
+fn turn_figures(turn: usize, held: HeldInput<'_>, passes: &[Pass<'_>], window: Option<u64>) -> TurnFigures {
+    let conversation = held.conversation;
     let ok: Vec<&Record> = passes.iter().filter_map(|pass| of_turn(pass, turn)).collect();
     let expect = conversation.turns.get(turn).and_then(|turn| turn.expect.as_ref());
     let met = |record: &&&Record| expect.is_some_and(|expect| expect.is_met_by(answer(record)));
@@ -87,7 +84,7 @@ fn turn_figures(
         context_percent: mean(ok.iter().map(|record| percent_of(context_tokens(record), window))),
         ttft_ms: median(ok.iter().filter_map(|record| of_request(Metric::Ttft, record))),
         e2e_ms: median(ok.iter().filter_map(|record| of_request(Metric::E2e, record))),
-        prefill_tokens_per_s: median(ok.iter().filter_map(|record| prefill_rate(record))),
+        prefill_tokens_per_s: median(ok.iter().filter_map(|record| prefill_rate(record, held.cache))),
         decode_tokens_per_s: median(
             ok.iter()
                 .filter_map(|record| of_request(Metric::Tpot, record))
@@ -111,7 +108,7 @@ fn answer(record: &Record) -> &str {
 
 /// Tokens of a prompt and its answer; chunks are none.
 fn context_tokens(record: &Record) -> Option<u64> {
-    Some(record.tokens_in? + output_tokens(record)?)
+    Some(record.tokens_in?.saturating_add(output_tokens(record)?))
 }
 
 fn percent_of(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
@@ -119,8 +116,13 @@ fn percent_of(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
     Some(100.0 * part? as f64 / whole as f64)
 }
 
-fn prefill_rate(record: &Record) -> Option<f64> {
-    let computed = record.tokens_in?.checked_sub(record.tokens_cached.unwrap_or(0))?;
+/// `None` where nobody tells how much of the prompt was in the cache, unless none of it can have been.
+fn prefill_rate(record: &Record, cache: PrefixCache) -> Option<f64> {
+    let cached = match cache {
+        PrefixCache::Defeated => record.tokens_cached.unwrap_or(0),
+        PrefixCache::Kept | PrefixCache::Changed => record.tokens_cached?,
+    };
+    let computed = record.tokens_in?.checked_sub(cached)?;
     let own = record.server.and_then(|server| server.prefill_ms);
     let ms = own.or_else(|| of_request(Metric::Ttft, record)).filter(|ms| *ms > 0.0)?;
     (computed > 0).then(|| computed as f64 * 1_000.0 / ms)
@@ -129,7 +131,12 @@ fn prefill_rate(record: &Record) -> Option<f64> {
 /// Over the turns that tell both, by each who counts.
 fn cache_hits(passes: &[Pass<'_>]) -> CacheHits {
     let share = |pairs: &mut dyn Iterator<Item = (u64, u64)>| {
-        let (cached, all) = pairs.fold((0, 0), |(cached, all), (of_it, whole)| (cached + of_it, all + whole));
+        // Who says that more was cached than there was is not to be believed.
+        let (cached, all) = pairs
+            .filter(|(of_it, whole)| of_it <= whole)
+            .fold((0u64, 0u64), |(cached, all), (of_it, whole)| {
+                (cached.saturating_add(of_it), all.saturating_add(whole))
+            });
         (all > 0).then(|| 100.0 * cached as f64 / all as f64)
     };
     let ok = || passes.iter().flat_map(succeeded);

@@ -22,7 +22,7 @@ pub fn line(case: &LoadCase, held: &ConversationFigures) -> String {
     words.extend(held.saved.as_ref().map(|saved| format!("the cache saved {}", saved_words(saved))));
     words.push(format!("{} of {} ok", case.requests.ok, case.requests.total));
     words.extend(held.early.as_ref().map(ended_early));
-    if held.quality.met < held.quality.expected {
+    if held.quality.met < held.quality.expected && !case.simulated {
         words.push(format!("{} of {} expectations met", held.quality.met, held.quality.expected));
     }
     if !case.valid {
@@ -36,9 +36,14 @@ pub fn line(case: &LoadCase, held: &ConversationFigures) -> String {
 pub fn headline(cases: &[LoadCase]) -> Option<String> {
     let (ttft, rate, count) = middle(cases)?;
     let what = if count == 1 { "conversation" } else { "conversations" };
-    let ttft = ttft.map(|ttft| format!("ttft p50 {} ms, ", ms(ttft))).unwrap_or_default();
-    let rate = rate.map(|rate| format!("{} tok/s ", short(rate))).unwrap_or_default();
-    Some(format!("{ttft}{rate}in {count} {what}"))
+    let ttft = ttft.map(|ttft| format!("ttft p50 {} ms", ms(ttft)));
+    let rate = rate.map(|rate| format!("{} tok/s", short(rate)));
+    let told: Vec<String> = ttft.into_iter().chain(rate).collect();
+    Some(if told.is_empty() {
+        format!("{count} {what}")
+    } else {
+        format!("{} in {count} {what}", told.join(", "))
+    })
 }
 
 /// Over the cases whose cache was kept, else over all: medians of their median times to first token in
@@ -90,6 +95,15 @@ fn saved_of(saved: &Saved) -> &'static str {
 
 /// A figure with its interval, or with the word that there is none.
 pub fn estimate(estimate: &Estimate, unit: &str) -> String {
+    // Nobody wants to read of minus nothing.
+    let short = |value: f64| {
+        short(value).trim_start_matches('-').parse::<f64>().map_or_else(
+            |_| short(value),
+            |size| {
+                if size == 0.0 { short(0.0) } else { short(value) }
+            },
+        )
+    };
     let value = short(estimate.value);
     match estimate.interval {
         Some([low, high]) => format!("{value}{unit} ({} to {})", short(low), short(high)),

@@ -81,13 +81,16 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
     let requests = load_totals::requests(passes);
     let tokens = load_totals::tokens(passes);
     let client = load_validity::client(passes, metrics.client_delay.as_ref());
+    let simulated =
+        input.simulated || input.target.simulated || input.facts.is_some_and(|facts| facts.simulated);
     let conversation = input.held.map(|held| conversation_figures::figures(input, held));
     let invalid = match &conversation {
         // What was never to be held is not judged.
         Some(figures) if figures.skipped.is_some() => Vec::new(),
         Some(figures) => {
             let mut invalid = load_validity::invalid(input, &requests, &tokens, &client);
-            let limit = input.limits.broken_answers_percent;
+            // A made-up answer is none to judge.
+            let limit = input.limits.broken_answers_percent.filter(|_| !simulated);
             invalid.extend(limit.and_then(|limit| conversation_figures::broken_answers(figures, limit)));
             invalid
         }
@@ -128,9 +131,7 @@ pub fn case_figures(input: &CaseInput<'_>) -> LoadCase {
         // Whoever knows the request adds it.
         cost: None,
         conversation,
-        simulated: input.simulated
-            || input.target.simulated
-            || input.facts.is_some_and(|facts| facts.simulated),
+        simulated,
         metrics,
         requests,
         tokens,

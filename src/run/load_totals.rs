@@ -32,7 +32,11 @@ pub(super) fn requests(passes: &[Pass<'_>]) -> Requests {
 /// tokens is over those that tell both, so that a part of the answers can betray a warm cache.
 pub(super) fn tokens(passes: &[Pass<'_>]) -> Tokens {
     let ok = || passes.iter().flat_map(succeeded);
-    let both = || ok().filter_map(|record| Some((record.tokens_cached?, record.tokens_in?)));
+    // Who says that more was cached than there was is not to be believed.
+    let both = || {
+        ok().filter_map(|record| Some((record.tokens_cached?, record.tokens_in?)))
+            .filter(|(cached, prompt)| cached <= prompt)
+    };
     let cached = both().fold(0, |sum: u64, (cached, _)| sum.saturating_add(cached));
     let prompt = both().fold(0, |sum: u64, (_, prompt)| sum.saturating_add(prompt));
     Tokens {

@@ -58,8 +58,9 @@ pub(super) fn invalid(
         no_success(requests),
         cut_short(input, requests),
         error_rate(input, requests),
-        client_late(input, client),
-        client_busy(input, client),
+        // Of nothing but failures the client's own pace tells nothing.
+        (requests.ok > 0).then(|| client_late(input, client)).flatten(),
+        (requests.ok > 0).then(|| client_busy(input, client)).flatten(),
         cache_hits(input, tokens),
         output_length(input),
     ];

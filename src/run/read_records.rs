@@ -10,8 +10,8 @@ use super::request_record::{
 /// What a run measured so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Records {
-    /// By the index in the plan's targets.
-    pub targets: BTreeMap<usize, TargetFacts>,
+    /// Of each target, once for each of its models that was asked for.
+    pub targets: Vec<TargetFacts>,
     /// By the index in the plan's cases. One that is absent has not begun.
     pub passes: BTreeMap<usize, PassRecords>,
     /// Lines that are no records; one of them, the last, where writing was interrupted.
@@ -30,6 +30,15 @@ pub struct PassRecords {
     pub skipped: Option<CaseSkipped>,
 }
 
+impl Records {
+    /// What a target said of a model, `None` being the one that it names first. A run that was resumed has it
+    /// twice.
+    pub fn facts(&self, target: usize, model: Option<&str>) -> Option<&TargetFacts> {
+        let mut of_target = self.targets.iter().rev().filter(|facts| facts.target == target);
+        of_target.find(|facts| model.is_none() || facts.model.as_deref() == model)
+    }
+}
+
 /// Reads all lines; a torn one costs itself only. A case that was started twice counts from its last
 /// start, as its clock began anew there. Tokens that were counted afterwards are put into their request's
 /// record, where its answer told none.
@@ -39,7 +48,7 @@ pub fn read_records(bytes: &[u8]) -> Records {
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         match serde_json::from_slice(line) {
             Ok(Line::Target(facts)) => {
-                read.targets.insert(facts.target, facts);
+                read.targets.push(facts);
             }
             Ok(Line::Started(started)) => {
                 counted.remove(&started.index);
@@ -126,7 +135,7 @@ mod tests {
         let text =
             [facts, started(0), request(0, 0), ended(0), started(2), request(2, 0), request(2, 1)].concat();
         let read = read_records(text.as_bytes());
-        assert_eq!(read.targets.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(read.targets.iter().map(|facts| facts.target).collect::<Vec<_>>(), [1]);
         assert_eq!(read.passes.keys().collect::<Vec<_>>(), [&0, &2]);
         assert!(read.passes[&0].ended.is_some() && read.passes[&2].ended.is_none());
         assert_eq!(read.passes[&2].records.iter().map(|record| record.n).collect::<Vec<_>>(), [0, 1]);

@@ -135,6 +135,8 @@ reasons! {
     /// Every conversation that was chosen was held to its end.
     AllHeld,
     ContextFull,
+    /// A turn got no answer to go on from.
+    TurnFailed,
     ExpectationsMet,
     ExpectationsMissed,
     ObjectivesMet,

@@ -21,7 +21,7 @@ pub struct CaseData {
     records: Vec<u8>,
     record_count: u64,
     series: BTreeMap<String, Vec<u8>>,
-    result: ResultRow,
+    result: Option<ResultRow>,
 }
 
 impl CaseData {
@@ -35,7 +35,7 @@ impl CaseData {
         records: &[u8],
         record_count: u64,
         series: &BTreeMap<String, Vec<(i64, f64)>>,
-        result: ResultRow,
+        result: Option<ResultRow>,
     ) -> Result<Self, StoreError> {
         let points = series.iter().map(|(name, points)| {
             let points =
@@ -145,7 +145,7 @@ pub(super) fn set(
 }
 
 fn insert(connection: &Connection, id: &str, case: &CaseData, unix: i64) -> Result<(), StoreError> {
-    let row = &case.result;
+    let Some(row) = &case.result else { return Ok(()) };
     connection
         .prepare_cached(
             "INSERT INTO benchmark_results (model_name, model_size_params, model_size_bytes, num_workers,

@@ -198,6 +198,7 @@ fn ollama_counts_in_its_last_line() {
     let facts = &measured.facts()[0];
     assert_eq!(facts.model_size_bytes, Some(2_019_393_189), "of the model that is measured, not the first");
     assert_eq!((facts.model_params.as_deref(), facts.version.as_deref()), (Some("3.2B"), Some("0.11.4")));
+    assert_eq!(facts.context_window, Some(4096), "of the model as it is loaded");
 }
 
 #[test]

@@ -220,7 +220,7 @@ impl Stored {
                 .flat_map(|record| serde_json::to_vec(record).unwrap().into_iter().chain(*b"\n"));
             let lines: Vec<u8> = lines.collect();
             let count = records.len() as u64;
-            load.push(CaseData::pack(plan.case, &lines, count, &series, ResultRow::default()).unwrap());
+            load.push(CaseData::pack(plan.case, &lines, count, &series, Some(ResultRow::default())).unwrap());
             cases.push(made);
         }
         let measure = MeasurePlan {
@@ -343,7 +343,7 @@ impl Stored {
                 .flat_map(|record| serde_json::to_vec(record).unwrap().into_iter().chain(*b"\n"))
                 .collect();
             let series = BTreeMap::new();
-            load.push(CaseData::pack(number, &lines, 6, &series, ResultRow::default()).unwrap());
+            load.push(CaseData::pack(number, &lines, 6, &series, Some(ResultRow::default())).unwrap());
             cases.push(made);
         }
         add_savings(&mut cases);

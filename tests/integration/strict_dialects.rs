@@ -293,6 +293,10 @@ pub fn ollama(asked: &Asked) -> Reply {
             let other = json!({ "name": "other:70b", "model": "other:70b", "size": 1 });
             Reply::json(200, &json!({ "models": [other, own] }))
         }
+        ("GET", "/api/ps") => {
+            let own = json!({ "name": MODEL, "model": MODEL, "context_length": 4096 });
+            Reply::json(200, &json!({ "models": [own] }))
+        }
         ("POST", "/api/chat" | "/api/generate") => {
             let options: Check = |value| {
                 value.as_object().is_some_and(|options| {
@@ -317,7 +321,7 @@ pub fn ollama(asked: &Asked) -> Reply {
                 Err(words) => error(400, &words),
             }
         }
-        (_, "/api/version" | "/api/tags" | "/api/chat" | "/api/generate") => {
+        (_, "/api/version" | "/api/tags" | "/api/ps" | "/api/chat" | "/api/generate") => {
             Reply::text(405, "405 method not allowed")
         }
         _ => Reply::text(404, "404 page not found"),
