@@ -2,7 +2,10 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod autocorrelation;
 pub mod block_bootstrap;
+pub mod changepoint;
+pub mod drift;
 pub mod evidence;
 pub mod false_discovery;
 pub mod mean_difference;
