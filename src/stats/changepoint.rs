@@ -10,7 +10,7 @@ use rand_distr::{Distribution as _, StandardNormal};
 use super::autocorrelation::{MOST, midranks, of_residuals};
 use super::quantile::quantile;
 
-/// Dependence is rounded to parts of 1, so that simulations are shared.
+/// Dependence is rounded up to such a part of 1, so that simulations are shared.
 const RHO_STEPS: f64 = 20.0;
 
 /// Points in all simulated series of one calibration; longer series get fewer of them.
@@ -21,6 +21,10 @@ const SERIES: [usize; 2] = [400, 2_000];
 
 /// Segments shorter than this cannot tell their own dependence and take that of the segment they are cut from.
 const TELLS_DEPENDENCE: usize = 30;
+
+/// As many fixed levels take away from a series' dependence what its two best ones do: so found by simulation,
+/// where 5 % of AR(1) series (ρ 0.5, 100 points) then have p ≤ .05, and 9 % with two.
+const LEVELS_OF_A_SPLIT: usize = 4;
 
 /// What a step has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,9 +42,10 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// 5 % significance, a step of 3 % and of three median residuals.
+    /// 2 % significance, a step of 3 % and of three median residuals: of 100 unchanged points, independent or
+    /// AR(1) or with spikes, less than one in 300 raises an alarm.
     pub fn new(shortest_segment: usize, absolute: f64) -> Self {
-        Self { shortest_segment, significance: 0.01, relative: 0.03, residuals: 3.0, absolute }
+        Self { shortest_segment, significance: 0.02, relative: 0.03, residuals: 3.0, absolute }
     }
 }
 
@@ -84,7 +89,7 @@ impl Calibration {
     fn p(&mut self, cusum: f64, n: usize, shortest: usize, rho: f64) -> f64 {
         let n = rounded(n);
         // At most MOST · RHO_STEPS.
-        let steps = (rho.clamp(0.0, MOST) * RHO_STEPS).round() as u32;
+        let steps = (rho.clamp(0.0, MOST) * RHO_STEPS).ceil() as u32;
         let seed = self.seed;
         let maxima = self
             .maxima
@@ -164,7 +169,7 @@ pub fn steps(history: &[f64], gates: &Gates, calibration: &mut Calibration) -> S
         let rho = if segment.len() < TELLS_DEPENDENCE && whole.is_some() {
             inherited
         } else {
-            of_residuals(&residuals(segment, &[split.at]), 2)
+            of_residuals(&residuals(segment, &[split.at]), LEVELS_OF_A_SPLIT)
         };
         let p = calibration.p(split.cusum, segment.len(), gates.shortest_segment, rho);
         whole = whole.or(Some(p));

@@ -80,7 +80,7 @@ fn each_gate_closes() {
 #[test]
 fn a_seed_gives_the_same_thresholds_and_no_length_is_simulated_twice() {
     let (mut one, mut other) = (Calibration::new(7), Calibration::new(7));
-    assert_eq!(one.p(2.9, 40, 3, 0.2), other.p(2.9, 40, 3, 0.21));
+    assert_eq!(one.p(2.9, 40, 3, 0.2), other.p(2.9, 40, 3, 0.19));
     assert_eq!((one.maxima.len(), rounded(100), rounded(20), rounded(101)), (1, 102, 20, 102));
     let before = Instant::now();
     one.p(2.9, 100, 3, 0.0);
@@ -100,9 +100,7 @@ fn a_history_without_a_step_raises_no_alarm() {
                 let history = history(noise, cv, None, &mut random);
                 !steps(&history, &Gates::new(3, 0.0), &mut calibration).steps.is_empty()
             });
-            let alarms = alarms.count();
-            println!("{noise:?} {cv}: {alarms}");
-            assert_eq!(alarms, 0, "{noise:?} {cv}");
+            assert_eq!(alarms.count(), 0, "{noise:?} {cv}");
         }
     }
 }
@@ -120,7 +118,6 @@ fn steps_are_found_near_where_they_are() {
             found.iter().any(|step| step.at.abs_diff(at) <= 3)
         });
         let part = detected.count() as f64 / f64::from(rounds);
-        println!("{at} {size}: {part}");
         assert!(part >= least, "{at} {size}: {part}");
     }
 }
