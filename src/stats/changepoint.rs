@@ -67,7 +67,7 @@ pub struct Steps {
     /// In the order of time.
     pub steps: Vec<Step>,
     /// The smallest p of any split of the whole history, gates apart: what is judged of many series together.
-    /// Null where the history is too short to be split.
+    /// Null where the history is too short to be split, or a point is not finite.
     pub p: Option<f64>,
 }
 
@@ -154,12 +154,15 @@ fn largest_cusum(series: &[f64], shortest: usize) -> Option<Split> {
     largest
 }
 
-/// The steps of a history of finite points in the order of time: binary segmentation by [`largest_cusum`],
+/// The steps of a history in the order of time, none where a point is not finite: binary segmentation by [`largest_cusum`],
 /// each split held against series without a step of the same length and the dependence that the residuals of
 /// that split show, and then the gates, the weakest step first, until all pass them.
 ///
 /// Two opposite steps close to each other may hide one another, as in all binary segmentation.
 pub fn steps(history: &[f64], gates: &Gates, calibration: &mut Calibration) -> Steps {
+    if history.iter().any(|point| !point.is_finite()) {
+        return Steps { steps: Vec::new(), p: None };
+    }
     let mut found: Vec<(usize, f64)> = Vec::new();
     let mut whole = None;
     let mut open = vec![(0, history.len(), 0.0)];

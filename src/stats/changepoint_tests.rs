@@ -56,6 +56,7 @@ fn two_steps_are_found_with_their_levels() {
 fn a_history_that_is_too_short_or_never_varies_has_no_step() {
     let mut calibration = Calibration::new(1);
     assert_eq!(steps(&[1.0, 9.0], &Gates::new(3, 0.0), &mut calibration), Steps { steps: vec![], p: None });
+    assert_eq!(steps(&[f64::NAN; 60], &Gates::new(3, 0.0), &mut calibration).p, None);
     assert_eq!(steps(&[], &Gates::new(3, 0.0), &mut calibration), Steps { steps: vec![], p: None });
     assert_eq!(
         steps(&[5.0; 60], &Gates::new(3, 0.0), &mut calibration),

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
+use super::mean_difference::Estimate;
 use super::percentile_interval::CONFIDENCE;
 
 /// Of fewer runs a side than this no test can say anything at 95 %: at 4 the smallest two-sided p is .029,
@@ -26,6 +27,13 @@ pub struct RankShift {
     /// Two-sided, of no shift: twice the smaller tail, at most 1.
     pub p: f64,
     pub test: Test,
+}
+
+impl RankShift {
+    /// As other figures with an interval are.
+    pub fn estimate(&self) -> Estimate {
+        Estimate { value: self.shift, interval: Some(self.interval) }
+    }
 }
 
 /// How the test's tails were come by.
@@ -309,6 +317,7 @@ mod tests {
         let found = ratio(&baseline, &candidate).unwrap();
         assert!((found.shift - 2.0).abs() < 1e-9, "{found:?}");
         assert!(found.interval[0] > 1.0 && found.interval[1] < 4.0, "{found:?}");
+        assert_eq!(found.estimate(), Estimate { value: found.shift, interval: Some(found.interval) });
         assert_eq!(ratio(&[0.0, 1.0, 2.0, 3.0], &baseline), None);
     }
 
