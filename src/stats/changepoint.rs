@@ -23,7 +23,7 @@ const SERIES: [usize; 2] = [400, 2_000];
 const TELLS_DEPENDENCE: usize = 30;
 
 /// As many fixed levels take away from a series' dependence what its two best ones do: so found by simulation,
-/// where 5 % of AR(1) series (ρ 0.5, 100 points) then have p ≤ .05, and 9 % with two.
+/// where 5 to 6 % of AR(1) series (ρ 0.5, 100 points) then have p ≤ .05, and 9 % with two.
 const LEVELS_OF_A_SPLIT: usize = 4;
 
 /// What a step has to be.
@@ -43,7 +43,7 @@ pub struct Gates {
 
 impl Gates {
     /// 2 % significance, a step of 3 % and of three median residuals: of 100 unchanged points, independent or
-    /// AR(1) or with spikes, less than one in 300 raises an alarm.
+    /// AR(1) or with spikes, less than one in 300 raises an alarm; with a spread that grows fourfold, one in 200.
     pub fn new(shortest_segment: usize, absolute: f64) -> Self {
         Self { shortest_segment, significance: 0.02, relative: 0.03, residuals: 3.0, absolute }
     }
