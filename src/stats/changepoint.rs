@@ -154,9 +154,9 @@ fn largest_cusum(series: &[f64], shortest: usize) -> Option<Split> {
     largest
 }
 
-/// The steps of a history in the order of time, none where a point is not finite: binary segmentation by [`largest_cusum`],
-/// each split held against series without a step of the same length and the dependence that the residuals of
-/// that split show, and then the gates, the weakest step first, until all pass them.
+/// The steps of a history in the order of time, none where a point is not finite: binary segmentation by
+/// [`largest_cusum`], each split held against series without a step of the same length and the dependence that
+/// the residuals of that split show, and then the gates, the weakest step first, until all pass them.
 ///
 /// Two opposite steps close to each other may hide one another, as in all binary segmentation.
 pub fn steps(history: &[f64], gates: &Gates, calibration: &mut Calibration) -> Steps {
