@@ -2,7 +2,16 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod autocorrelation;
+pub mod block_bootstrap;
+pub mod changepoint;
+pub mod drift;
+pub mod evidence;
+pub mod false_discovery;
 pub mod mean_difference;
 pub mod percentile_interval;
+pub mod prediction;
+pub mod proportion;
 pub mod quantile;
+pub mod rank_shift;
 pub mod summary;
