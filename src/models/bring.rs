@@ -176,7 +176,7 @@ impl Work<'_> {
             return Ok(whole);
         }
         let whole = self.downloads.bring(wanted, index, lock).await?;
-        self.cache.known.keep(&wanted.place.whole, &whole.sha256);
+        self.cache.known.keep(&wanted.place.whole, &whole.sha256).await;
         Ok(whole)
     }
 
@@ -254,7 +254,7 @@ async fn hash(
         Ok(Found { sha256: hashes.sha256(), git: hashes.git() })
     });
     let found = hashed.await.map_err(|_| ModelError::Cancelled)??;
-    cache.known.keep(path, &found.sha256);
+    cache.known.keep(path, &found.sha256).await;
     Ok(found)
 }
 
