@@ -241,6 +241,22 @@ fn a_snapshot_is_held_to_a_hash_a_file_and_to_its_patterns() {
     });
 }
 
+#[test]
+fn a_signed_address_is_refused_and_written_nowhere() {
+    let hub = FileServer::new(|_, answer| answer.status("404 Not Found"));
+    let mut bench = bench(&hub);
+    bench.serve();
+    save(&bench, "m", &format!("{{ source: '{}/m.gguf?X-Sig=opens-it' }}", hub.url()));
+    let refused = bench.until_status("m", "a problem", |status| status["problems"][0]["hint"].is_string());
+    let message = refused["status"]["problems"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("spec.source has a signature or a token"), "{refused}");
+    let request = bench.request_path("m.yaml");
+    for (path, bytes) in bench.everything_written().into_iter().filter(|(path, _)| *path != request) {
+        assert!(!bytes.windows(8).any(|window| window == b"opens-it"), "{}", path.display());
+    }
+    assert_eq!(hub.seen().len(), 0);
+}
+
 fn load_test(url: &str) -> String {
     format!(
         "apiVersion: benchlet/v1\nkind: LoadTest\nspec:\n  targets: [{{ engine: openai, url: '{url}' }}]\n  \
