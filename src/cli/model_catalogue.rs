@@ -43,8 +43,9 @@ pub fn find(catalogue: &[CatalogueEntry], text: &str) -> Result<Model, CliError>
             .hint("`benchlet model-files list` shows it; a source is written hf://owner/repo/file")
             .maybe_hint(did_you_mean(text, names)));
     }
-    let source = Source::parse(text).map_err(|SourceError { message, hint }| {
-        CliError::usage(format!("the source {text} {message}")).hint(hint)
+    let source = Source::parse(text).map_err(|SourceError { message, hint, secret }| {
+        let named = if secret { String::new() } else { format!(" {text}") };
+        CliError::usage(format!("the source{named} {message}")).hint(hint)
     })?;
     match &source {
         Source::Hub(_) | Source::Url(_) => Ok(Model::of(source)),

@@ -13,7 +13,7 @@ use super::model_bar::ModelBar;
 use super::output::{Cell, Console, Format, Structured, Style, Table};
 use super::{block_on, model_catalogue, state_dir};
 use crate::controller::model_cache::model_cache;
-use crate::models::{CachedModel, MAIN, ModelError, bring, cached, is_whole};
+use crate::models::{CachedModel, MAIN, ModelCache, ModelError, bring, cached, is_whole};
 use crate::plan::model_files::matches;
 use crate::request::model::{self, Model};
 use crate::request::model_catalogue::CatalogueEntry;
@@ -214,33 +214,50 @@ fn file_json(file: &CachedModel) -> Value {
 
 fn fetch(verb: &Pull, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let wanted = wanted(verb, settings)?;
-    let store = state_dir::open_if_there(settings)?;
-    if let Some(store) = store.as_ref().filter(|_| !verb.now) {
-        wait_for_quiet(store, console)?;
-    }
-    let cache = model_cache(settings, store).map_err(|error| failure(&error))?;
+    let mut others = Others { settings, store: state_dir::open_if_there(settings)?, heeded: !verb.now };
+    others.wait_for_quiet(console)?;
+    let cache = model_cache(settings, others.store.clone()).map_err(|error| failure(&error))?;
     let mut brought: Vec<ModelFiles> = Vec::new();
     for model in &wanted {
-        brought.push(block_on(async {
-            let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
-            let listener = Arc::new(move |progress| drop(sender.send(progress)));
-            let mut bar = ModelBar::new(console);
-            let mut work = std::pin::pin!(bring(&cache, model, listener));
-            let ended = loop {
-                tokio::select! {
-                    biased;
-                    Some(progress) = told.recv() => bar.show(&progress, console),
-                    ended = &mut work => break ended,
-                }
-            };
-            bar.finish();
-            ended.map_err(|error| failure(&error))
-        })?);
+        brought.push(loop {
+            if let Some(files) = block_on(bring_in_quiet(&cache, model, &mut others, console))? {
+                break files;
+            }
+            others.wait_for_quiet(console)?;
+        });
     }
     match verb.output {
         Some(how) => console.structured(&brought, how),
         None => table(&brought).print(console),
     }
+}
+
+/// Brings a model, or nothing where a run has begun to measure meanwhile: what has come is gone on with.
+async fn bring_in_quiet(
+    cache: &ModelCache,
+    model: &Model,
+    others: &mut Others<'_>,
+    console: &mut Console,
+) -> Result<Option<ModelFiles>, CliError> {
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Arc::new(move |progress| drop(sender.send(progress)));
+    let mut bar = ModelBar::new(console);
+    let mut look = tokio::time::interval(LOOK);
+    let mut work = std::pin::pin!(bring(cache, model, listener));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            _ = look.tick() => match others.measuring() {
+                Ok(None) => {}
+                Ok(Some(_)) => break Ok(None),
+                Err(error) => break Err(error),
+            },
+            Some(progress) = told.recv() => bar.show(&progress, console),
+            ended = &mut work => break ended.map(Some).map_err(|error| failure(&error)),
+        }
+    };
+    bar.finish();
+    ended
 }
 
 /// Files with their hashes and places.
@@ -286,20 +303,46 @@ fn wanted(verb: &Pull, settings: &Settings) -> Result<Vec<Model>, CliError> {
     Ok(models)
 }
 
-/// Nothing is downloaded while anything measures.
-fn wait_for_quiet(store: &Store, console: &mut Console) -> Result<(), CliError> {
-    let mut told = false;
-    loop {
-        let open = store.open_runs()?;
-        let measuring = |phase| matches!(phase, Phase::Preparing | Phase::Running);
-        let Some(run) = open.iter().find(|run| run.spec.measures() && measuring(run.state.phase())) else {
-            return Ok(());
-        };
-        if !told {
-            console.note(format!("waits until {} has measured; --now does not", run.request));
-            told = true;
+/// How often a pull looks at the runs.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The runs beside which nothing is downloaded.
+struct Others<'a> {
+    settings: &'a Settings,
+    /// None as long as nothing has run here.
+    store: Option<Store>,
+    heeded: bool,
+}
+
+impl Others<'_> {
+    /// The request of a run that measures, is about to, or has not kept its results yet: those that a
+    /// request of kind Model gives way to.
+    fn measuring(&mut self) -> Result<Option<String>, CliError> {
+        if !self.heeded {
+            return Ok(None);
         }
-        std::thread::sleep(Duration::from_millis(500));
+        if self.store.is_none() {
+            self.store = state_dir::open_if_there(self.settings)?;
+        }
+        let Some(store) = &self.store else { return Ok(None) };
+        let measuring = |phase| match phase {
+            Phase::Preparing | Phase::Running | Phase::Collecting => true,
+            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Cancelled => false,
+        };
+        let mut open = store.open_runs()?.into_iter();
+        Ok(open.find(|run| run.spec.measures() && measuring(run.state.phase())).map(|run| run.request))
+    }
+
+    fn wait_for_quiet(&mut self, console: &mut Console) -> Result<(), CliError> {
+        let mut told = false;
+        while let Some(request) = self.measuring()? {
+            if !told {
+                console.note(format!("waits until {request} has measured; --now does not"));
+                told = true;
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 }
 

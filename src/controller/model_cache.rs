@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::models::{Forgetful, HubAccess, KnownHashes, ModelCache, ModelError};
+use crate::models::{Forgetful, HubAccess, Keeping, KnownHashes, ModelCache, ModelError};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::facts::FileIdentity;
@@ -31,16 +31,13 @@ impl KnownHashes for StoredHashes {
         self.0.model_hash(identity(path)?).ok().flatten()
     }
 
-    fn keep(&self, path: &Path, sha256: &str) {
-        let (Some(file), Ok(runtime)) = (identity(path), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let (store, sha256) = (self.0.clone(), sha256.to_owned());
-        drop(runtime.spawn(async move {
-            if let Err(error) = store.keep_model_hash(file, sha256).await {
+    fn keep<'a>(&'a self, path: &'a Path, sha256: &'a str) -> Keeping<'a> {
+        Box::pin(async move {
+            let Some(file) = identity(path) else { return };
+            if let Err(error) = self.0.keep_model_hash(file, sha256.to_owned()).await {
                 tracing::debug!(%error, "a hash could not be kept");
             }
-        }));
+        })
     }
 }
 
@@ -48,4 +45,26 @@ fn identity(path: &Path) -> Option<FileIdentity> {
     let found = std::fs::metadata(path).ok()?;
     let mtime_ns = found.mtime().checked_mul(1_000_000_000)?.checked_add(found.mtime_nsec())?;
     Some(FileIdentity { device: found.dev(), inode: found.ino(), size: found.size(), mtime_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Access;
+
+    #[test]
+    fn a_hash_is_kept_by_the_time_that_keeping_it_is_over() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("m.gguf");
+        std::fs::write(&file, "m").unwrap();
+        let known = StoredHashes(Store::open(home.path(), Access::Owner).unwrap());
+        let sha256 = "1".repeat(64);
+        // As a command has it: nothing goes on once its one piece of work is done.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(known.keep(&file, &sha256));
+        drop(runtime);
+        assert_eq!(known.sha256_of(&file), Some(sha256));
+        std::fs::write(&file, "another").unwrap();
+        assert_eq!(known.sha256_of(&file), None);
+    }
 }

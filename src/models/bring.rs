@@ -176,7 +176,7 @@ impl Work<'_> {
             return Ok(whole);
         }
         let whole = self.downloads.bring(wanted, index, lock).await?;
-        self.cache.known.keep(&wanted.place.whole, &whole.sha256);
+        self.cache.known.keep(&wanted.place.whole, &whole.sha256).await;
         Ok(whole)
     }
 
@@ -192,9 +192,11 @@ impl Work<'_> {
         }
         let report = self.downloads.report;
         report.activity(format!("checking {}", wanted.name));
-        let sha256 = hash(self.cache, path, index, report).await?;
-        let differs = wanted.sha256.as_ref().is_some_and(|expected| *expected != sha256);
-        Ok((!differs).then_some(Whole { size, sha256 }))
+        let git_size = wanted.git_hash.as_ref().map(|_| size);
+        let found = hash(self.cache, path, git_size, index, report).await?;
+        let differs = wanted.sha256.as_ref().is_some_and(|expected| *expected != found.sha256)
+            || wanted.git_hash.is_some() && wanted.git_hash != found.git;
+        Ok((!differs).then_some(Whole { size, sha256: found.sha256 }))
     }
 }
 
@@ -210,7 +212,7 @@ async fn local(cache: &ModelCache, model: &Model, path: &str, report: &Report) -
     let directory = found.parent().map(|folder| folder.display().to_string());
     report.files(ModelFiles { commit: None, directory, files: vec![file] });
     report.activity(format!("checking {name}"));
-    let sha256 = hash(cache, &found, 0, report).await?;
+    let sha256 = hash(cache, &found, None, 0, report).await?.sha256;
     if let Some(expected) = model.sha256.as_ref().filter(|expected| **expected != sha256) {
         return Err(ModelError::Hash { name, expected: expected.clone(), found: sha256 });
     }
@@ -218,26 +220,42 @@ async fn local(cache: &ModelCache, model: &Model, path: &str, report: &Report) -
     Ok(())
 }
 
-/// The SHA-256 of a file: remembered, or read.
-async fn hash(cache: &ModelCache, path: &Path, index: usize, report: &Report) -> Result<String, ModelError> {
-    if let Some(sha256) = cache.known.sha256_of(path) {
-        return Ok(sha256);
+/// What a file's content hashes to.
+struct Found {
+    sha256: String,
+    /// As a Git blob, where that was asked for.
+    git: Option<String>,
+}
+
+/// The hashes of a file. Its SHA-256 alone is remembered, or read; a file with a Git hash is read every
+/// time, because hubs keep small files like that and nothing that is remembered tells of it.
+async fn hash(
+    cache: &ModelCache,
+    path: &Path,
+    git_size: Option<u64>,
+    index: usize,
+    report: &Report,
+) -> Result<Found, ModelError> {
+    if git_size.is_none()
+        && let Some(sha256) = cache.known.sha256_of(path)
+    {
+        return Ok(Found { sha256, git: None });
     }
     let ended = CancellationToken::new();
     let _guard = ended.clone().drop_guard();
-    let (path, report, known) = (path.to_owned(), report.clone(), Arc::clone(&cache.known));
+    let (read, report) = (path.to_owned(), report.clone());
     let hashed = tokio::task::spawn_blocking(move || {
-        let mut hashes = Hashes::new(None);
-        let mut file = File::open(&path).map_err(|error| ModelError::cache(&path, error))?;
-        let read = read_on(&mut file, &mut hashes, &ended, &|read| report.bytes(index, read, 0));
-        read.map_err(|error| {
-            if ended.is_cancelled() { ModelError::Cancelled } else { ModelError::cache(&path, error) }
+        let mut hashes = Hashes::new(git_size);
+        let mut file = File::open(&read).map_err(|error| ModelError::cache(&read, error))?;
+        let done = read_on(&mut file, &mut hashes, &ended, &|come| report.bytes(index, come, 0));
+        done.map_err(|error| {
+            if ended.is_cancelled() { ModelError::Cancelled } else { ModelError::cache(&read, error) }
         })?;
-        let sha256 = hashes.sha256();
-        known.keep(&path, &sha256);
-        Ok(sha256)
+        Ok(Found { sha256: hashes.sha256(), git: hashes.git() })
     });
-    hashed.await.map_err(|_| ModelError::Cancelled)?
+    let found = hashed.await.map_err(|_| ModelError::Cancelled)??;
+    cache.known.keep(path, &found.sha256).await;
+    Ok(found)
 }
 
 fn on_its_way(wanted: &Wanted) -> ModelFile {

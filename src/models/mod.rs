@@ -23,4 +23,4 @@ pub use bring::{ModelCache, bring};
 pub use cached::{CachedModel, cached, is_whole};
 pub use error::ModelError;
 pub use hub::MAIN;
-pub use known_hashes::{Forgetful, KnownHashes};
+pub use known_hashes::{Forgetful, Keeping, KnownHashes};

@@ -65,7 +65,12 @@ fn source(fields: &Fields<'_>) -> Option<Source> {
     let node = fields.required("source")?;
     match Source::parse(&fields.text("source")?) {
         Ok(source) => Some(source),
-        Err(SourceError { message, hint }) => {
+        // A problem quotes its place.
+        Err(SourceError { message, hint, secret: true }) => {
+            fields.refuse_unquoted("source", &message, &hint);
+            None
+        }
+        Err(SourceError { message, hint, secret: false }) => {
             let path = fields.path_of("source");
             fields.problems.error_with_hint(node, format!("{path} {message}"), hint);
             None

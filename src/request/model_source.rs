@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::diagnostic::did_you_mean;
 
@@ -33,15 +33,47 @@ pub struct HubSource {
 pub struct SourceError {
     pub message: String,
     pub hint: String,
+    /// The text holds a secret: nothing that is shown or kept may quote it.
+    pub secret: bool,
 }
 
 impl SourceError {
     fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self { message: message.into(), hint: hint.into(), secret: false }
+    }
+
+    fn secret(message: &str, hint: &str) -> Self {
+        Self { secret: true, ..Self::new(message, hint) }
     }
 }
 
 const FORMS: &str = "hf://owner/repo/file, hf://owner/repo@revision, https://…, or a path";
+/// Parameters that open a file to whoever has them, as object stores and sites call theirs.
+const SECRETS: &[&str] = &[
+    "sig",
+    "x-sig",
+    "policy",
+    "key-pair-id",
+    "awsaccesskeyid",
+    "googleaccessid",
+    "key",
+    "apikey",
+    "api_key",
+    "api-key",
+    "x-api-key",
+    "access_key",
+    "auth",
+    "authorization",
+    "bearer",
+    "jwt",
+    "code",
+    "pwd",
+    "hdnea",
+    "hdnts",
+    "__gda__",
+];
+/// What stands somewhere in the names of many more: `X-Amz-Signature`, `access_token`, `sharedSecret`.
+const SECRET_WORDS: &[&str] = &["signature", "token", "credential", "secret", "passw", "hmac"];
 const HUB: &str = "hf://";
 /// The hub's own pages, which people copy from the browser.
 const HUB_HOSTS: &[&str] = &["huggingface.co", "hf.co", "www.huggingface.co"];
@@ -52,6 +84,12 @@ impl Source {
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         if text.trim().is_empty() || text.contains(char::is_control) {
             return Err(SourceError::new("is empty or holds control characters", FORMS));
+        }
+        if holds_secret(text) {
+            return Err(SourceError::secret(
+                "has a signature or a token in its query, which would be kept wherever the request is",
+                "name an address that needs none, or bring the file yourself and give its path",
+            ));
         }
         if let Some(rest) = text.strip_prefix(HUB) {
             return hub(rest).map(Self::Hub);
@@ -101,6 +139,18 @@ impl fmt::Display for Source {
 /// A URL as it may be shown: a query can be a signature that opens a file to anybody.
 pub fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
+}
+
+/// Whether an address says something, behind its path, that has to stay with whoever knows it.
+fn holds_secret(text: &str) -> bool {
+    let Some((_, address)) = text.split_once("://") else { return false };
+    let behind = address.split_once(['?', '#']).map_or("", |(_, behind)| behind);
+    let parts = behind.split(['?', '#', ';']);
+    parts.flat_map(|part| form_urlencoded::parse(part.as_bytes())).any(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        let named = SECRETS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word));
+        named && !value.is_empty()
+    })
 }
 
 fn hub(rest: &str) -> Result<HubSource, SourceError> {
@@ -165,7 +215,7 @@ fn web(text: &str) -> Result<Source, SourceError> {
     let url = Url::parse(text)
         .map_err(|error| SourceError::new(format!("is no URL: {error}"), "https://host/path/file.gguf"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(SourceError::new(
+        return Err(SourceError::secret(
             "has a user or password in its URL, which would be kept wherever the request is",
             "take it out; a hub's token comes from HF_TOKEN in the environment",
         ));
@@ -202,8 +252,30 @@ mod tests {
         ] {
             assert_eq!(Source::parse(text).unwrap().to_string(), text);
         }
-        let signed = Source::parse("https://example.com/m.gguf?signature=secret").unwrap();
-        assert_eq!(signed.to_string(), "https://example.com/m.gguf");
+        let asked = Source::parse("https://example.com/m.gguf?download=true&token=").unwrap();
+        assert_eq!(asked.to_string(), "https://example.com/m.gguf");
+    }
+
+    #[test]
+    fn an_address_that_opens_a_file_to_whoever_has_it_is_refused_without_being_quoted() {
+        for query in [
+            "X-Amz-Algorithm=AWS4&X-Amz-Credential=opens-it",
+            "x-amz-signature=opens-it",
+            "X-Goog-Signature=opens-it",
+            "a=b&X-Sig=opens-it",
+            "SIG=opens-it",
+            "Policy=opens-it",
+            "Key-Pair-Id=opens-it",
+            "access_token=opens-it",
+            "to%6ben=opens-it",
+            "a=b;token=opens-it",
+        ] {
+            for text in [format!("https://e.com/m.gguf?{query}"), format!("htps://e.com/m.gguf#{query}")] {
+                let error = Source::parse(&text).unwrap_err();
+                assert!(error.secret && !format!("{error:?}").contains("opens-it"), "{text}: {error:?}");
+            }
+        }
+        assert!(Source::parse("https://user:opens-it@example.com/m.gguf").unwrap_err().secret);
     }
 
     #[test]

@@ -40,13 +40,14 @@ pub struct ModelProgress {
 }
 
 impl ModelFiles {
+    // Sizes are what a server says: no sum of them may overflow.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
     /// Bytes of all files; `None` while a size is not known.
     pub fn total(&self) -> Option<u64> {
-        self.files.iter().map(|file| file.total).sum()
+        self.files.iter().try_fold(0, |sum: u64, file| Some(sum.saturating_add(file.total?)))
     }
 
     /// `3 files, 4.7 GB`.
@@ -109,6 +110,16 @@ mod tests {
         let at = progress(3_000_000, Some(4_000_000));
         assert_eq!((at.percent(), at.eta_ms()), (Some(75), Some(500)));
         assert_eq!(at.words(), "downloading m: 3.0 MB of 4.0 MB");
+    }
+
+    #[test]
+    fn sizes_beyond_all_numbers_are_as_much_as_there_is() {
+        let mut at = progress(u64::MAX, Some(u64::MAX));
+        at.model.files.push(ModelFile { bytes: 1, total: Some(u64::MAX), ..ModelFile::default() });
+        assert_eq!((at.model.bytes(), at.model.total()), (u64::MAX, Some(u64::MAX)));
+        assert_eq!((at.percent(), at.eta_ms()), (Some(100), Some(0)));
+        at.model.files.push(ModelFile::default());
+        assert_eq!(at.model.total(), None);
     }
 
     #[test]

@@ -241,6 +241,22 @@ fn a_snapshot_is_held_to_a_hash_a_file_and_to_its_patterns() {
     });
 }
 
+#[test]
+fn a_signed_address_is_refused_and_written_nowhere() {
+    let hub = FileServer::new(|_, answer| answer.status("404 Not Found"));
+    let mut bench = bench(&hub);
+    bench.serve();
+    save(&bench, "m", &format!("{{ source: '{}/m.gguf?X-Sig=opens-it' }}", hub.url()));
+    let refused = bench.until_status("m", "a problem", |status| status["problems"][0]["hint"].is_string());
+    let message = refused["status"]["problems"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("spec.source has a signature or a token"), "{refused}");
+    let request = bench.request_path("m.yaml");
+    for (path, bytes) in bench.everything_written().into_iter().filter(|(path, _)| *path != request) {
+        assert!(!bytes.windows(8).any(|window| window == b"opens-it"), "{}", path.display());
+    }
+    assert_eq!(hub.seen().len(), 0);
+}
+
 fn load_test(url: &str) -> String {
     format!(
         "apiVersion: benchlet/v1\nkind: LoadTest\nspec:\n  targets: [{{ engine: openai, url: '{url}' }}]\n  \
@@ -297,6 +313,37 @@ fn a_pull_waits_for_a_load_test_unless_it_is_told_not_to() {
     gate.open();
     std::io::copy(&mut said, &mut std::io::sink()).unwrap();
     assert!(waiting.wait().unwrap().success());
+}
+
+#[test]
+fn a_pull_gives_way_to_a_load_test_that_begins_meanwhile_and_goes_on_after_it() {
+    let gate = Gate::default();
+    let (whole, hub) = halting(&gate);
+    let (began, go_on) = (Gate::default(), Gate::default());
+    let (begins, goes_on) = (began.clone(), go_on.clone());
+    let engine = Server::new(move |exchange| {
+        begins.open();
+        goes_on.wait();
+        exchange.answer()
+    });
+    let mut bench = bench(&hub);
+    // Begun where nothing has run yet: the load test is the first thing that does.
+    let mut pull = bench.command(&["model-files", "pull", "hf://owner/repo/m.gguf"]);
+    let mut pull = pull.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until_half(&mut bench, &whole);
+    bench.serve();
+    std::fs::write(bench.request_path("load.yaml"), load_test(&engine.url())).unwrap();
+    began.wait();
+    let mut said = BufReader::new(pull.stderr.take().unwrap()).lines();
+    let waits = said.by_ref().map(Result::unwrap).find(|line| line.starts_with("waits until"));
+    assert_eq!(waits.as_deref(), Some("waits until load has measured; --now does not"));
+    assert_eq!(hub.contents().len(), 1, "the load test measures, and nothing is downloaded");
+    go_on.open();
+    said.for_each(drop);
+    assert!(pull.wait().unwrap().success());
+    assert_eq!(hub.contents().last().unwrap().from(), Some(HALF));
+    assert_eq!(std::fs::read(blob(&bench, &whole)).unwrap(), whole);
+    gate.open();
 }
 
 #[test]
