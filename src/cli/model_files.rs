@@ -1,7 +1,6 @@
 //! `benchlet model-files`: the models to choose from, what of them is here, and bringing more. Brings by
 //! the same means as a request of kind Model.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,9 @@ use super::model_bar::ModelBar;
 use super::output::{Cell, Console, Format, Structured, Style, Table};
 use super::{block_on, model_catalogue, state_dir};
 use crate::controller::model_cache::model_cache;
-use crate::models::{CachedModel, MAIN, ModelCache, ModelError, bring, cached, is_whole};
-use crate::plan::model_files::matches;
+use crate::models::{CachedModel, ModelCache, ModelError, Presence, bring, cached, presence};
 use crate::request::model::{self, Model};
 use crate::request::model_catalogue::CatalogueEntry;
-use crate::request::model_source::Source;
 use crate::run::model_files::{ModelFiles, byte_words};
 use crate::run::phase::Phase;
 use crate::settings::Settings;
@@ -94,37 +91,27 @@ pub fn run(verb: &ModelFilesVerb, settings: &Settings, console: &mut Console) ->
     }
 }
 
-/// How much of a catalogue's model is in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Whole,
-    Partial,
-    Absent,
+fn state_word(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Whole => "whole",
+        Presence::Partial => "partial",
+        Presence::Absent => "absent",
+    }
 }
 
-impl Presence {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Partial => "partial",
-            Self::Absent => "absent",
-        }
-    }
-
-    fn cell(self) -> Cell {
-        let style = match self {
-            Self::Whole => Style::Good,
-            Self::Partial => Style::Busy,
-            Self::Absent => Style::Dim,
-        };
-        Cell::new(self.as_str()).style(style)
-    }
+fn state_cell(presence: Presence) -> Cell {
+    let style = match presence {
+        Presence::Whole => Style::Good,
+        Presence::Partial => Style::Busy,
+        Presence::Absent => Style::Dim,
+    };
+    Cell::new(state_word(presence)).style(style)
 }
 
 fn show(verb: &List, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let catalogue = model_catalogue::load(settings)?;
     let here = cached(&settings.models);
-    let held = |entry: &CatalogueEntry| held(&entry.model, &settings.models, &here);
+    let held = |entry: &CatalogueEntry| presence(&settings.models, &entry.model);
     match verb.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
             let entries: Vec<Value> = catalogue.iter().map(|entry| entry_json(entry, held(entry))).collect();
@@ -141,7 +128,7 @@ fn show(verb: &List, settings: &Settings, console: &mut Console) -> Result<(), C
                 let mark = if entry.is_default { " (default)" } else { "" };
                 table.row(vec![
                     format!("{}{mark}", entry.name).into(),
-                    presence.cell(),
+                    state_cell(presence),
                     Cell::maybe(size.map(byte_words)),
                     Cell::maybe(entry.context.map(|context| context.to_string())),
                     entry.model.source.to_string().into(),
@@ -157,48 +144,22 @@ fn show(verb: &List, settings: &Settings, console: &mut Console) -> Result<(), C
             let mut table = Table::new(&["FILE", "STATE", "SIZE"]).indented(2);
             for file in &here {
                 let presence = if file.whole { Presence::Whole } else { Presence::Partial };
-                table.row(vec![file.name.as_str().into(), presence.cell(), byte_words(file.size).into()]);
+                table.row(vec![
+                    file.name.as_str().into(),
+                    state_cell(presence),
+                    byte_words(file.size).into(),
+                ]);
             }
             table.print(console)
         }
     }
 }
 
-/// How much of a model is here, and the bytes of that.
-fn held(model: &Model, cache: &Path, here: &[CachedModel]) -> (Presence, u64) {
-    let hub = match &model.source {
-        Source::Hub(hub) => hub,
-        Source::Url(_) | Source::Path(_) => return (Presence::Absent, 0),
-    };
-    let (repo, file) = (format!("hf://{}", hub.repo), hub.file.as_deref());
-    let of_model = |cached: &&CachedModel| {
-        let name = cached.name.strip_prefix(&repo).and_then(|rest| rest.strip_prefix('/'));
-        cached.whole
-            && name.is_some_and(|name| match file {
-                Some(file) => name == file,
-                None => model.include.is_empty() || model.include.iter().any(|one| matches(one, name)),
-            })
-    };
-    let on_its_way = |cached: &&CachedModel| {
-        !cached.whole && cached.name.strip_prefix(&repo).is_some_and(|rest| rest.starts_with(' '))
-    };
-    let whole: Vec<&CachedModel> = here.iter().filter(of_model).collect();
-    let partial: Vec<&CachedModel> = here.iter().filter(on_its_way).collect();
-    let bytes = |list: &[&CachedModel]| list.iter().map(|cached| cached.size).sum::<u64>();
-    if whole.is_empty() && partial.is_empty() {
-        return (Presence::Absent, 0);
-    }
-    // Of one file that is whole, what else is on its way is another one.
-    let done = !whole.is_empty()
-        && (file.is_some() || is_whole(cache, &hub.repo, hub.revision.as_deref().unwrap_or(MAIN)));
-    if done { (Presence::Whole, bytes(&whole)) } else { (Presence::Partial, bytes(&whole) + bytes(&partial)) }
-}
-
 fn entry_json(entry: &CatalogueEntry, (presence, bytes): (Presence, u64)) -> Value {
     json!({
         "name": entry.name,
         "source": entry.model.source.to_string(),
-        "state": presence.as_str(),
+        "state": state_word(presence),
         "bytes": bytes,
         "size": entry.model.size,
         "sha256": entry.model.sha256,

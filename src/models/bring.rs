@@ -20,10 +20,11 @@ use super::hub::{self, HubFile, MAIN};
 use super::known_hashes::KnownHashes;
 use super::local_file;
 use super::patience::Patience;
+use super::presence;
 use super::progress::{Listener, Report};
 use crate::files::atomic_write;
 use crate::request::model::Model;
-use crate::request::model_source::{HubSource, Source, file_name_problem};
+use crate::request::model_source::{HubSource, Source};
 use crate::run::model_files::{ModelFile, ModelFiles};
 
 /// Where files are kept and what is needed to bring them.
@@ -91,6 +92,10 @@ impl Work<'_> {
             place_link(&link, &cache_layout::link_to_blob(&file.name, &file.etag))?;
             note_whole(report, index, &whole, &link);
         }
+        if hub.file.is_none() {
+            let names = resolved.files.iter().map(|file| file.name.clone()).collect();
+            presence::note_whole(&repository, &resolved.commit, self.model, names)?;
+        }
         let revision = hub.revision.as_deref().unwrap_or(MAIN);
         if revision != resolved.commit {
             let path = repository.reference(revision);
@@ -130,10 +135,8 @@ impl Work<'_> {
         let what = self.model.source.to_string();
         let odd = |why: &str| ModelError::Answer { what: what.clone(), why: why.to_owned() };
         let url = Url::parse(text).map_err(|_| odd("it is no URL"))?;
-        let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
-        if name.starts_with('.') || file_name_problem(&name).is_some() {
-            return Err(odd("the URL does not end in the name of a file"));
-        }
+        let name = cache_layout::file_of(&url);
+        let name = name.ok_or_else(|| odd("the URL does not end in the name of a file"))?;
         let place = cache_layout::download(&self.cache.folder, text, &name);
         let wanted = Wanted {
             name,

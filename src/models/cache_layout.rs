@@ -8,6 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::request::model_source::file_name_problem;
 
 /// What follows the name of a file that is not whole.
 pub const INCOMPLETE: &str = "incomplete";
@@ -64,6 +67,11 @@ impl Repository {
         self.folder.join("snapshots").join(commit)
     }
 
+    /// Notes of finished pulls at a commit; ours alone, where the hub's tools do not look.
+    pub fn pulled(&self, commit: &str) -> PathBuf {
+        self.folder.join("benchlet").join(commit)
+    }
+
     pub fn reference(&self, revision: &str) -> PathBuf {
         self.folder.join("refs").join(revision)
     }
@@ -73,6 +81,12 @@ impl Repository {
 pub fn repository_of(folder_name: &str) -> Option<String> {
     let (owner, name) = folder_name.strip_prefix(REPOSITORY)?.split_once(SEPARATOR)?;
     Some(format!("{owner}/{name}"))
+}
+
+/// The name of a URL's file; `None` where it could be no file's of ours.
+pub fn file_of(url: &Url) -> Option<String> {
+    let name = url.path_segments()?.next_back()?;
+    (!name.starts_with('.') && file_name_problem(name).is_none()).then(|| name.to_owned())
 }
 
 /// Where the file of a URL goes.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::cache_layout::{DOWNLOADS, INCOMPLETE, Repository, repository_of};
-use crate::request::model_source::file_name_problem;
+use super::cache_layout::{DOWNLOADS, INCOMPLETE, repository_of};
 
 /// A file of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +30,6 @@ pub fn cached(cache: &Path) -> Vec<CachedModel> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
-}
-
-/// Whether a revision of a repository was brought to its end: its name is noted after the last file.
-pub fn is_whole(cache: &Path, repo: &str, revision: &str) -> bool {
-    let repository = Repository::of(cache, repo);
-    let commit = std::fs::read_to_string(repository.reference(revision));
-    let commit = commit.map_or_else(|_| revision.to_owned(), |commit| commit.trim().to_owned());
-    file_name_problem(&commit).is_none() && repository.snapshot(&commit).is_dir()
 }
 
 fn repository(repo: &str, folder: &Path, found: &mut Vec<CachedModel>) {
@@ -74,7 +65,8 @@ fn download(name: String, path: PathBuf) -> Option<CachedModel> {
     Some(CachedModel { name: partial.unwrap_or(name), size: metadata.len(), whole, path })
 }
 
-fn walk(folder: &Path, before: &str, see: &mut dyn FnMut(String, PathBuf)) {
+/// Every file below a folder, by its name from there.
+pub fn walk(folder: &Path, before: &str, see: &mut dyn FnMut(String, PathBuf)) {
     for (name, path) in entries(folder) {
         if path.is_dir() {
             walk(&path, &format!("{before}{name}/"), see);
@@ -84,7 +76,8 @@ fn walk(folder: &Path, before: &str, see: &mut dyn FnMut(String, PathBuf)) {
     }
 }
 
-fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+/// What is in a folder, by name; nothing where it cannot be read.
+pub fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let list = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut list: Vec<_> =
         list.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect();

@@ -127,8 +127,9 @@ impl Downloads<'_> {
         let _guard = ended.clone().drop_guard();
         let (place, report) = (wanted.place.clone(), self.report.clone());
         let git_size = wanted.git_hash.as_ref().and(wanted.size);
+        let checked = wanted.sha256.is_some() || git_size.is_some();
         let opened = tokio::task::spawn_blocking(move || {
-            Partial::open(&place, git_size, lock, &ended, &|read| report.bytes(index, read, 0))
+            Partial::open(&place, git_size, checked, lock, &ended, &|read| report.bytes(index, read, 0))
         });
         opened.await.map_err(|_| ModelError::Cancelled)?
     }

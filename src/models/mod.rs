@@ -16,11 +16,12 @@ mod known_hashes;
 mod local_file;
 mod partial;
 mod patience;
+mod presence;
 mod progress;
 
 pub use access::HubAccess;
 pub use bring::{ModelCache, bring};
-pub use cached::{CachedModel, cached, is_whole};
+pub use cached::{CachedModel, cached};
 pub use error::ModelError;
-pub use hub::MAIN;
 pub use known_hashes::{Forgetful, Keeping, KnownHashes};
+pub use presence::{Presence, presence};

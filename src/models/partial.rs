@@ -15,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::cache_layout::Place;
 use super::error::ModelError;
 use super::hashing::{Hashes, read_on};
+use crate::files::atomic_write;
 use crate::files::lock::LockFile;
 
 /// Longest ETag that is kept, in bytes.
 const LONGEST_VALIDATOR: u64 = 1024;
+/// Longest note that is read, in bytes: an ETag and the boot.
+const LONGEST_NOTE: u64 = LONGEST_VALIDATOR + 256;
 
 /// What has come of a file, open at its end.
 pub struct Partial {
@@ -37,13 +40,15 @@ pub struct Partial {
 
 impl Partial {
     /// Opens what is there and hashes it; nothing is an empty file. Blocks, up to the time that reading
-    /// takes.
+    /// takes. Where no hash will tell, only what this boot wrote is gone on with: a disk that lost its power
+    /// can have zeros in the place of what was written last.
     ///
     /// # Errors
     /// The file system's own.
     pub fn open(
         place: &Place,
         git_size: Option<u64>,
+        checked: bool,
         lock: LockFile,
         ended: &CancellationToken,
         progress: &dyn Fn(u64),
@@ -53,10 +58,14 @@ impl Partial {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o644));
         let mut file = File::from(file.map_err(|error| failed(error.into()))?);
+        let note = Note::read(&place.validator());
+        if !checked && !note.as_ref().is_some_and(Note::is_of_this_boot) {
+            file.set_len(0).map_err(failed)?;
+        }
         let mut hashes = Hashes::new(git_size);
         let length = read_on(&mut file, &mut hashes, ended, progress)
             .map_err(|error| if ended.is_cancelled() { ModelError::Cancelled } else { failed(error) })?;
-        let validator = read_validator(&place.validator()).filter(|_| length > 0);
+        let validator = note.map(|note| note.validator).filter(|_| length > 0);
         let (place, lock) = (place.clone(), Arc::new(lock));
         Ok(Self { file, hashes, git_size, place, length, validator, resumed: length > 0, lock })
     }
@@ -83,7 +92,8 @@ impl Partial {
         let path = self.place.validator();
         let kept = validator.filter(|text| text.len() as u64 <= LONGEST_VALIDATOR);
         let written = match &kept {
-            Some(text) => std::fs::write(&path, text),
+            Some(text) => atomic_write::replace(&path, Note::text(text).as_bytes(), 0o644)
+                .map_err(|error| io::Error::other(error.to_string())),
             None => gone(&path),
         };
         written.map_err(|error| ModelError::cache(&path, error))?;
@@ -152,9 +162,87 @@ fn gone(path: &Path) -> io::Result<()> {
     }
 }
 
-fn read_validator(path: &Path) -> Option<String> {
-    let size = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
-    let text = (size <= LONGEST_VALIDATOR).then(|| std::fs::read_to_string(path).ok()).flatten()?;
-    let good = |c: char| c.is_ascii_graphic() || c == ' ';
-    Some(text).filter(|text| !text.is_empty() && text.chars().all(good))
+/// Whose parts these are, and since which boot they have been written.
+struct Note {
+    /// The ETag of the server that they are from.
+    validator: String,
+    boot: Option<String>,
+}
+
+impl Note {
+    fn read(path: &Path) -> Option<Self> {
+        let size = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
+        let text = (size <= LONGEST_NOTE).then(|| std::fs::read_to_string(path).ok()).flatten()?;
+        let mut lines = text.lines();
+        let good = |c: char| c.is_ascii_graphic() || c == ' ';
+        let validator = lines.next().filter(|text| !text.is_empty() && text.chars().all(good))?.to_owned();
+        Some(Self { validator, boot: lines.next().map(str::to_owned) })
+    }
+
+    fn text(validator: &str) -> String {
+        format!("{validator}\n{}\n", this_boot().unwrap_or_default())
+    }
+
+    fn is_of_this_boot(&self) -> bool {
+        self.boot.is_some() && self.boot == this_boot()
+    }
+}
+
+fn this_boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::files::lock::Holder;
+
+    /// A file of which five bytes have come, with this note.
+    fn half(note: Option<&str>) -> (tempfile::TempDir, Place) {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place { whole: home.path().join("m.gguf"), lock: home.path().join(".lock") };
+        std::fs::write(place.partial(), "12345").unwrap();
+        if let Some(note) = note {
+            std::fs::write(place.validator(), note).unwrap();
+        }
+        (home, place)
+    }
+
+    fn open(place: &Place, checked: bool) -> Partial {
+        let holder = Holder { pid: std::process::id(), what: "tests".to_owned() };
+        let lock = LockFile::acquire(&place.lock, &holder).unwrap();
+        Partial::open(place, None, checked, lock, &CancellationToken::new(), &|_| {}).unwrap()
+    }
+
+    #[test]
+    fn without_a_hash_only_what_this_boot_wrote_is_gone_on_with() {
+        let ours = Note::text("\"one\"");
+        for (note, checked, length) in [
+            (Some(ours.as_str()), false, 5),
+            (Some("\"one\"\nanother-boot\n"), false, 0),
+            (Some("\"one\""), false, 0),
+            (None, false, 0),
+            (Some("\"one\"\nanother-boot\n"), true, 5),
+            (None, true, 5),
+        ] {
+            let (_home, place) = half(note);
+            let partial = open(&place, checked);
+            assert_eq!(partial.length, length, "{note:?} {checked}");
+            let kept = note.filter(|_| length > 0).map(|_| "\"one\"");
+            assert_eq!(partial.validator.as_deref(), kept, "{note:?} {checked}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_note_is_not_written_through() {
+        let (home, place) = half(None);
+        let elsewhere = home.path().join("elsewhere");
+        std::fs::write(&elsewhere, "precious").unwrap();
+        symlink(&elsewhere, place.validator()).unwrap();
+        assert!(open(&place, true).set_validator(Some("\"one\"".to_owned())).is_err());
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "precious");
+    }
 }

@@ -15,12 +15,7 @@ pub fn choose<'a>(model: &Model, listed: &[&'a str]) -> Result<Vec<&'a str>, Ref
         let hint = hint.unwrap_or_else(|| format!("it has {}", some_of(listed)));
         return Err(Refusal::new(Reason::ModelNotFound, message).hint(hint));
     }
-    let wanted = |name: &&str| {
-        model.include.is_empty()
-            || model.files.contains_key(*name)
-            || model.include.iter().any(|pattern| matches(pattern, name))
-    };
-    let chosen: Vec<&str> = listed.iter().copied().filter(wanted).collect();
+    let chosen: Vec<&str> = listed.iter().copied().filter(|name| takes(model, name)).collect();
     if chosen.is_empty() {
         let message = match model.include.as_slice() {
             [] => format!("{} has no files", model.source),
@@ -30,6 +25,13 @@ pub fn choose<'a>(model: &Model, listed: &[&'a str]) -> Result<Vec<&'a str>, Ref
         return Err(Refusal::new(Reason::ModelNotFound, message).hint(hint));
     }
     Ok(chosen)
+}
+
+/// Whether a file of a repository is one that the model asks for.
+pub fn takes(model: &Model, name: &str) -> bool {
+    model.include.is_empty()
+        || model.files.contains_key(name)
+        || model.include.iter().any(|pattern| matches(pattern, name))
 }
 
 fn some_of(names: &[&str]) -> String {

@@ -548,6 +548,44 @@ fn the_catalogue_lists_names_and_the_default_is_pulled_by_its_flag() {
 }
 
 #[test]
+fn the_list_says_whole_only_of_what_was_brought_as_it_is_asked_for() {
+    let files = [("config.json", b"{}".to_vec()), ("m.safetensors", content(1_000, 3)), ("m.bin", vec![1])];
+    let hub = Repository::new(&files).serve();
+    let server = FileServer::new(|asked, answer| answer.file(asked, b"all of it"));
+    let place = Place::with(&hub);
+    let file = place.home.path().join("mine.yaml");
+    let text = format!(
+        "models:\n- {{ name: repo, source: 'hf://owner/repo', include: ['*.json', '*.safetensors'] }}\n\
+         - {{ name: commit, source: 'hf://owner/repo@{}' }}\n\
+         - {{ name: one, source: 'hf://owner/repo/config.json' }}\n\
+         - {{ name: tag, source: 'hf://owner/repo@v1/config.json' }}\n\
+         - {{ name: url, source: '{}/u.gguf' }}\n",
+        Repository::new(&[]).commit,
+        server.url()
+    );
+    std::fs::write(&file, text).unwrap();
+    let say = |line: &[&str]| {
+        Said::of(place.command(line).env("BENCHLET_MODEL_CATALOGUE", &file).output().unwrap())
+    };
+    let states = || {
+        let listed: Value = serde_json::from_str(&say(&["model-files", "list", "-o", "json"]).out).unwrap();
+        let entries = listed["catalogue"].as_array().unwrap().iter();
+        entries.map(|entry| entry["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (pulled, expected) in [
+        ("one", ["partial", "partial", "whole", "absent", "absent"]),
+        ("url", ["partial", "partial", "whole", "absent", "whole"]),
+        ("repo", ["whole", "partial", "whole", "absent", "whole"]),
+        ("tag", ["whole", "partial", "whole", "whole", "whole"]),
+        ("commit", ["whole", "whole", "whole", "whole", "whole"]),
+    ] {
+        let said = say(&["model-files", "pull", pulled]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(states(), expected, "after {pulled}");
+    }
+}
+
+#[test]
 fn what_cannot_be_pulled_is_wrong_usage_with_a_hint() {
     let hub = FileServer::new(|_, answer| answer.status("404 Not Found"));
     let place = Place::with(&hub);
