@@ -5,4 +5,5 @@
 pub mod mean_difference;
 pub mod percentile_interval;
 pub mod quantile;
+pub mod run_interval;
 pub mod summary;
