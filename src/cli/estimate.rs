@@ -1,5 +1,7 @@
 //! `benchlet estimate`: how long a workload takes on one model, by what was measured of it.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::error::CliError;
@@ -29,8 +31,8 @@ pub struct EstimateVerb {
     #[arg(long, value_name = "MODEL")]
     pub model: String,
     /// Answers wanted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub requests: u64,
+    #[arg(long, value_name = "N", value_parser = answers)]
+    pub requests: PathBuf,
     /// Plan with the newest run with so many workers
     #[arg(long, value_name = "W", value_parser = clap::value_parser!(u64).range(1..))]
     pub workers: Option<u64>,
@@ -58,6 +60,26 @@ pub struct Needs {
     pub simulated: bool,
 }
 
+/// `--requests` of this verb is a number; of all others it is a directory. clap hands a global flag's value from
+/// the verb to the flag, so that both have to be of one type.
+pub fn answers(text: &str) -> Result<PathBuf, String> {
+    match text.parse::<u64>() {
+        Ok(1..) => Ok(PathBuf::from(text)),
+        Ok(0) | Err(_) => Err("it is the number of requests, 1 or more".to_owned()),
+    }
+}
+
+/// The number that [`answers`] let through.
+///
+/// # Errors
+/// The directory of the flag before the verb.
+pub fn count(requests: &Path) -> Result<u64, CliError> {
+    requests.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        CliError::usage("--requests of this verb is a number of requests")
+            .hint("the watched directory is not needed here")
+    })
+}
+
 fn price(text: &str) -> Result<f64, String> {
     let price: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
     if price.is_finite() && price >= 0.0 { Ok(price) } else { Err("a price is 0 or more".to_owned()) }
@@ -72,7 +94,7 @@ impl Needs {
 
 pub fn run(verb: &EstimateVerb, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;
-    let workload = verb.needs.workload(verb.requests);
+    let workload = verb.needs.workload(count(&verb.requests)?);
     let made = planning::estimate_model(&store, &verb.model, verb.workers, &workload, verb.needs.simulated)?;
     match verb.output {
         Some(Format::Json) => console.json(&planning_document::estimate(&made)),

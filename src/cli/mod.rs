@@ -125,6 +125,14 @@ impl Places {
         settings_of(&self.overrides())
     }
 
+    /// The settings for verbs whose `--requests` is a number; what was given for it names no directory.
+    ///
+    /// # Errors
+    /// A settings file that cannot be used.
+    pub fn settings_without_requests(&self) -> Result<Settings, CliError> {
+        settings_of(&Overrides { requests: None, ..self.overrides() })
+    }
+
     /// These flags as settings take them; a verb may add its own.
     pub fn overrides(&self) -> Overrides {
         Overrides {
@@ -231,8 +239,8 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Cancel(verb) => cancel::run(verb, &places.settings()?, console),
         Command::History(verb) => history::run(verb, &places.settings()?, console),
         Command::Models(verb) => models::run(verb, &places.settings()?, console),
-        Command::Estimate(verb) => estimate::run(verb, &places.settings()?, console),
-        Command::Rank(verb) => rank::run(verb, &places.settings()?, console),
+        Command::Estimate(verb) => estimate::run(verb, &places.settings_without_requests()?, console),
+        Command::Rank(verb) => rank::run(verb, &places.settings_without_requests()?, console),
         Command::Report(verb) => report::run(verb, &places.settings()?, console),
         Command::Diff(verb) => diff::run(verb, &places.settings()?, console),
         Command::Apply(verb) => apply::run(verb, &places.settings()?, console),

@@ -1,9 +1,11 @@
 //! `benchlet rank`: the models beside each other for a workload, or a run's targets metric by metric.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::error::CliError;
-use super::estimate::Needs;
+use super::estimate::{Needs, answers, count};
 use super::output::{Cell, Console, Format, Style, Table, clean};
 use super::planning_words::{day, long_time, money, percent, rate_cell, span};
 use super::{rank_targets, state_dir};
@@ -30,9 +32,8 @@ Exit codes: 1 no model's context window is large enough, or no case met its obje
 no such run.")]
 pub struct Rank {
     /// Answers wanted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    #[arg(required_unless_present = "run")]
-    pub requests: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = answers, required_unless_present = "run")]
+    pub requests: Option<PathBuf>,
     /// Compare the targets of this load test, by its name or run
     #[arg(long, value_name = "RUN|NAME")]
     #[arg(conflicts_with_all = ["requests", "context", "per_hour", "per_million_tokens", "sort", "simulated"])]
@@ -61,7 +62,7 @@ pub fn run(verb: &Rank, settings: &Settings, console: &mut Console) -> Result<()
         return rank_targets::run(&store, run, verb.output, console);
     }
     // clap asks for one of the two.
-    let requests = verb.requests.unwrap_or(1);
+    let requests = count(verb.requests.as_deref().unwrap_or_else(|| "".as_ref()))?;
     let order = match verb.sort {
         Sort::Time => Order::Time,
         Sort::Cost => Order::Cost,
