@@ -20,10 +20,11 @@ Examples:
   benchlet estimate --model qwen3 --requests 50000 --workers 10 --per-hour 1.20
   benchlet estimate --model qwen3 --requests 1000 --context 8000 --per-million-tokens 0.35 -o json
 
-The time is N ÷ the rate of the model's newest run, in it the fastest case of which 99 % succeeded. The rate
-counts successes over the time that failed requests took as well, which are sent again. The interval is where the
-next run lies in 95 of 100 cases, by the last runs with as many workers, requests of about the same length and the
-same machine; it takes three of them. Where neither price is given, the run's own `cost.perHour` counts.
+The time is N ÷ the rate of the model's newest run, in it the fastest case of which 99 %
+succeeded. The rate counts successes over the time that failed requests took as well, which are
+sent again. The interval is where the next run lies in 95 of 100 cases, by the last runs with as
+many workers, requests of about the same length and the same machine; it takes three of them.
+Where neither price is given, the run's own `cost.perHour` counts.
 
 Exit codes: 1 the workload exceeds the context window, 4 no such model or nothing measured of it.")]
 pub struct EstimateVerb {

@@ -23,9 +23,9 @@ Examples:
   benchlet models show llama-3.1-8b        its runs, and the best worker count
   benchlet models -o json | jq -r '.models[].model'
 
-RATE is that of the newest run: its fastest case of which 99 % succeeded. BEST is the fastest of all runs.
-Only valid cases of completed load tests count, and rows that you added to benchmark_results yourself; those
-of one day count as a run. Exit codes: 4 no such model.")]
+RATE is that of the newest run: its fastest case of which 99 % succeeded, else its fastest. BEST
+is the fastest of all runs of which 99 % succeeded. Only valid cases of completed load tests
+count, and rows that you added to benchmark_results yourself; those of one day count as a run.")]
 pub struct Models {
     #[command(subcommand)]
     pub verb: Option<Verb>,
@@ -55,8 +55,10 @@ Examples:
   benchlet models show llama-3.1-8b
   benchlet models show qwen3 --limit 100 -o json | jq .worker_optimisation
 
-The best worker count is that of the highest rate in the newest run over several counts. The smallest one
-within 5 % of it answers as many requests, each of them sooner. Exit codes: 4 no such model.")]
+The best worker count is that of the highest rate in the newest run over several counts. The
+smallest one within 5 % of it answers nearly as many requests, each of them sooner.
+
+Exit codes: 4 no such model.")]
 pub struct Show {
     /// The model's name
     #[arg(value_name = "MODEL")]

@@ -23,13 +23,13 @@ Examples:
   benchlet rank --requests 200000 --per-million-tokens 0.35 --sort cost
   benchlet rank --run engines                        which engine is best in which metric
 
-Times are those of `benchlet estimate`; SPEEDUP and SAVED are against the slowest. With --run, the cases of a load
-test that are valid and met their objectives are compared, each target with its best one. A `tie` is where the 95 %
-intervals overlap, `unproven` where one is missing: of a percentile it takes enough samples, of a rate three
-`repeats`.
+Times are those of `benchlet estimate`; SPEEDUP and SAVED are against the slowest. With --run,
+the cases of a load test that are valid and met their objectives are compared, each target with
+its best one. A `tie` is where the 95 % intervals overlap, `unproven` where one is missing: of a
+percentile it takes enough samples, of a rate three `repeats`.
 
-Exit codes: 1 no model's context window is large enough, or no case met its objectives; 4 nothing was measured, or
-no such run.")]
+Exit codes: 1 no model's context window is large enough, or no case met its objectives; 4 nothing
+was measured, or no such run.")]
 pub struct Rank {
     /// Answers wanted
     #[arg(long, value_name = "N", value_parser = answers, required_unless_present = "run")]
