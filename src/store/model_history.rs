@@ -28,9 +28,9 @@ const COLUMNS: &str = "r.id, r.run_id, r.case_number, r.sweep, r.model_name, r.m
     r.avg_prompt_tokens, r.avg_completion_tokens, r.total_time_seconds, r.requests_per_second, \
     r.success_rate, r.created_at, r.benchmark_type, r.notes, r.hardware_info, r.cost_per_hour, r.simulated, \
     r.valid";
-/// That the run of a row is completed.
-const IN_A_SWEEP: &str = "EXISTS (SELECT 1 FROM model_sweeps s WHERE s.model_name = r.model_name \
-    AND s.simulated = r.simulated AND s.sweep = r.sweep)";
+/// That the run of a row is completed, where it has one.
+const IN_A_SWEEP: &str = "(r.run_id IS NULL OR EXISTS (SELECT 1 FROM model_sweeps s \
+    WHERE s.model_name = r.model_name AND s.simulated = r.simulated AND s.sweep = r.run_id))";
 
 impl Store {
     /// The models with rows that answer, by name, or the one of that name.
@@ -228,4 +228,40 @@ fn measured(row: &Row<'_>) -> Result<MeasuredRow, StoreError> {
         simulated: row.get(21)?,
         valid: row.get(22)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Access, MIGRATIONS};
+
+    #[test]
+    fn what_an_older_benchlet_measured_is_there_to_plan_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = rusqlite::Connection::open(dir.path().join("benchlet.db")).unwrap();
+        MIGRATIONS[..3].iter().for_each(|sql| raw.execute_batch(sql).unwrap());
+        let run = |id: &str, phase: &str| {
+            format!(
+                "INSERT INTO runs (id, request_uid, request_name, request_path, kind, generation, service,
+                    spec_json, spec_hash, timeout_ms, backoff_limit, phase, state_version, state_json, created_at)
+                 VALUES ('{id}', '', '', '', '', 1, '', '', '', 1, 0, '{phase}', 1, '', '');
+                 INSERT INTO cases VALUES ('{id}', 1, '{{\"cost\":{{\"per_hour\":2}}}}');
+                 INSERT INTO benchmark_results (model_name, requests_per_second, created_at, run_id, case_number)
+                 VALUES ('m', 3.0, 100, '{id}', 1);"
+            )
+        };
+        raw.execute_batch(&run("a", "Completed")).unwrap();
+        raw.execute_batch(&run("b", "Cancelled")).unwrap();
+        raw.pragma_update(None, "user_version", 3).unwrap();
+        drop(raw);
+        let store = Store::open(dir.path(), Access::Owner).unwrap();
+        let models = store.measured_models(None, false).unwrap();
+        assert_eq!((models.len(), models[0].runs, models[0].newest.len()), (1, 1, 1));
+        let row = &models[0].newest[0];
+        assert_eq!(
+            (row.run.as_deref(), row.cost_per_hour, row.requests_per_s),
+            (Some("a"), Some(2.0), Some(3.0))
+        );
+        assert_eq!(store.history_like(row).unwrap().len(), 1, "the other run was not completed");
+    }
 }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli_state::{Place, Said, Seeded};
+use crate::load_bench::simulated;
+use crate::workbench::Workbench;
 
 const DAY: i64 = 86_400;
 /// 2026-03-01
@@ -404,6 +406,23 @@ fn a_runs_targets_are_ranked_metric_by_metric_with_the_evidence() {
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("is no load test"), "{}", wrong.err);
     assert_eq!(planned.say(&["rank", "--run", "lod"]).code, 4);
+}
+
+#[test]
+fn a_load_test_that_ran_is_there_to_plan_with() {
+    let bench = Workbench::without_docker();
+    // A machine that is busy with other tests may make the client late.
+    let lenient = "validity: { clientDelay: 1h, clientCpu: 100% }, cost: { perHour: 2 }";
+    bench.save_load("tried", &simulated(&format!("load: {{ requests: 8, concurrency: [1, 4] }}, {lenient}")));
+    bench.say(&["run", "requests/tried.yaml"]);
+    let said = bench.say(&["rank", "--requests", "1000", "--simulated", "-o", "json"]).good();
+    let whole: Value = serde_json::from_str(&said.out).unwrap();
+    let model = &whole["models"][0];
+    let told = (&whole["total_models"], &model["simulated"], &model["cost"]["per_hour"]);
+    assert_eq!(told, (&json!(1), &json!(true), &json!(2.0)));
+    let run = bench.runs("tried")[0].id.to_string();
+    assert_eq!(model["based_on_benchmark"]["run"], run);
+    assert_eq!(bench.say(&["rank", "--requests", "1000"]).code, 4, "nothing was measured");
 }
 
 #[test]
