@@ -10,6 +10,7 @@ pub mod delete;
 pub mod describe;
 pub mod diff;
 pub mod error;
+pub mod estimate;
 pub mod get;
 pub mod history;
 pub mod init;
@@ -20,6 +21,7 @@ pub mod measure;
 mod model_bar;
 mod model_catalogue;
 pub mod model_files;
+pub mod models;
 pub mod new;
 pub mod new_conversation;
 pub mod new_load_test;
@@ -27,6 +29,9 @@ pub mod output;
 mod phase_words;
 pub mod plan;
 mod plan_load;
+mod planning_words;
+pub mod rank;
+mod rank_targets;
 pub mod report;
 mod request_json;
 pub mod rerun;
@@ -120,6 +125,14 @@ impl Places {
         settings_of(&self.overrides())
     }
 
+    /// The settings for verbs whose `--requests` is a number; what was given for it names no directory.
+    ///
+    /// # Errors
+    /// A settings file that cannot be used.
+    pub fn settings_without_requests(&self) -> Result<Settings, CliError> {
+        settings_of(&Overrides { requests: None, ..self.overrides() })
+    }
+
     /// These flags as settings take them; a verb may add its own.
     pub fn overrides(&self) -> Overrides {
         Overrides {
@@ -161,6 +174,9 @@ pub enum Command {
     Rerun(rerun::Rerun),
     Cancel(cancel::Cancel),
     History(history::History),
+    Models(models::Models),
+    Estimate(estimate::EstimateVerb),
+    Rank(rank::Rank),
     Report(report::Report),
     Diff(diff::Diff),
     Apply(apply::Apply),
@@ -222,6 +238,9 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Rerun(verb) => rerun::run(verb, &places.settings()?, console),
         Command::Cancel(verb) => cancel::run(verb, &places.settings()?, console),
         Command::History(verb) => history::run(verb, &places.settings()?, console),
+        Command::Models(verb) => models::run(verb, &places.settings()?, console),
+        Command::Estimate(verb) => estimate::run(verb, &places.settings_without_requests()?, console),
+        Command::Rank(verb) => rank::run(verb, &places.settings_without_requests()?, console),
         Command::Report(verb) => report::run(verb, &places.settings()?, console),
         Command::Diff(verb) => diff::run(verb, &places.settings()?, console),
         Command::Apply(verb) => apply::run(verb, &places.settings()?, console),

@@ -275,6 +275,7 @@ fn result_row(
         hardware_info: hardware(row.fingerprint.as_ref()).to_string(),
         simulated: case.simulated,
         valid: case.valid,
+        cost_per_hour: case.cost.as_ref().map(|cost| cost.per_hour),
     }
 }
 

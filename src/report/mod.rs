@@ -18,6 +18,8 @@ mod outline_load;
 mod outline_setup;
 mod outline_slowest;
 mod past_runs;
+pub mod planning;
+pub mod planning_document;
 pub mod plot;
 mod plot_axis;
 mod request_rows;

@@ -14,4 +14,5 @@ pub mod prediction;
 pub mod proportion;
 pub mod quantile;
 pub mod rank_shift;
+pub mod run_interval;
 pub mod summary;

@@ -73,6 +73,8 @@ pub struct ResultRow {
     pub hardware_info: String,
     pub simulated: bool,
     pub valid: bool,
+    /// Of the machine, where the request says it.
+    pub cost_per_hour: Option<f64>,
 }
 
 impl super::Store {
@@ -152,9 +154,9 @@ fn insert(connection: &Connection, id: &str, case: &CaseData, unix: i64) -> Resu
                 context_window, num_requests, avg_prompt_tokens, avg_completion_tokens, total_time_seconds,
                 requests_per_second, time_per_request_seconds, successful_requests, failed_requests,
                 success_rate, sample_responses, created_at, benchmark_type, notes, hardware_info, run_id,
-                case_number, simulated, valid)
+                case_number, simulated, valid, cost_per_hour)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                ?21, ?22, ?23)",
+                ?21, ?22, ?23, ?24)",
         )?
         .execute(params![
             row.model_name,
@@ -180,6 +182,7 @@ fn insert(connection: &Connection, id: &str, case: &CaseData, unix: i64) -> Resu
             case.number,
             row.simulated,
             row.valid,
+            row.cost_per_hour,
         ])?;
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod events;
 pub mod facts;
 pub mod load_results;
 pub mod model_files;
+pub mod model_history;
 pub mod overview;
 pub mod requests;
 pub mod runs;
@@ -19,11 +20,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_load_tests.sql"),
     include_str!("migrations/0003_model_files.sql"),
+    include_str!("migrations/0004_planning.sql"),
 ];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);

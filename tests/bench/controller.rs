@@ -1,8 +1,8 @@
 //! How fast the controller is: from a save to `Accepted`, a start with 5,000 unchanged requests, idle
-//! CPU, and what a run costs over the same `docker run` by hand. Prints figures and ratios measured in
+//! CPU, planning over 100,000 rows, and what a run costs over the same `docker run` by hand. Prints figures and ratios measured in
 //! one run; asserts none, because absolute times are the machine's.
 //!
-//! `cargo bench --bench controller [-- save|start|overhead]`; `overhead` needs Docker,
+//! `cargo bench --bench controller [-- save|start|planning|overhead]`; `overhead` needs Docker,
 //! `BENCHLET_TEST_IMAGE` and `BENCHLET_TEST_MODEL`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::use_debug)]
 
@@ -13,9 +13,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use benchlet::plan::estimate::Workload;
+use benchlet::plan::model_ranking::Order;
+use benchlet::report::planning;
+use benchlet::store::{Access, Store};
+
 const SAVES: usize = 100;
 const REQUESTS: usize = 5_000;
 const LAUNCHES: usize = 10;
+const RESULTS: usize = 100_000;
+const MODELS: usize = 100;
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
@@ -25,6 +32,9 @@ fn main() {
     }
     if wants("start") {
         start_with_unchanged_requests();
+    }
+    if wants("planning") {
+        planning_queries();
     }
     if wants("overhead") {
         overhead_of_a_run();
@@ -68,6 +78,46 @@ fn start_with_unchanged_requests() {
         "idle with {REQUESTS} requests: {:.3} % of a CPU over {window:?}",
         100.0 * used / window.as_secs_f64()
     );
+}
+
+/// Rows of users' own, the hardest of all: every row is looked at by the triggers, and none has a run.
+fn planning_queries() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Access::Owner).unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("benchlet.db")).unwrap();
+    let insert = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {RESULTS})
+         INSERT INTO benchmark_results (model_name, num_workers, requests_per_second, created_at, hardware_info,
+            benchmark_type, sample_responses)
+         SELECT 'model-' || (i % {MODELS}), 1 << (i / {MODELS} % 4), 1 + abs(random() % 1000) / 1000.0, i * 600,
+            '{{\"gpu\":\"x\"}}', 'load_test', '[]' FROM n"
+    );
+    let started = Instant::now();
+    database.execute_batch(&insert).unwrap();
+    println!("{RESULTS} results of {MODELS} models written in {:?}", started.elapsed());
+    let plan = Workload { requests: 50_000, context: None, price: None };
+    let queries: [(&str, &dyn Fn()); 5] = [
+        ("one row", &|| drop(store.rows_of_model("model-7", false, 1).unwrap())),
+        ("models", &|| drop(store.measured_models(None, false).unwrap())),
+        ("models show", &|| drop(planning::details(&store, "model-7", false, 10).unwrap())),
+        ("estimate", &|| drop(planning::estimate_model(&store, "model-7", None, &plan, false).unwrap())),
+        ("rank", &|| drop(planning::rank_models(&store, &plan, Order::Time, false).unwrap())),
+    ];
+    let mut one = None;
+    for (name, query) in queries {
+        query();
+        let mut times: Vec<Duration> = (0..50)
+            .map(|_| {
+                let started = Instant::now();
+                query();
+                started.elapsed()
+            })
+            .collect();
+        let (half, worst) = (quantile(&mut times, 0.5), quantile(&mut times, 1.0));
+        let one = *one.get_or_insert(half);
+        let ratio = half.as_secs_f64() / one.as_secs_f64();
+        println!("{name}: p50 {half:?}, max {worst:?}, {ratio:.1} times reading one row");
+    }
 }
 
 fn overhead_of_a_run() {

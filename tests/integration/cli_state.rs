@@ -192,6 +192,11 @@ impl Seeded {
         std::fs::write(folder.join("stderr"), stderr).unwrap();
     }
 
+    /// What a run yielded, at that Unix time.
+    pub fn results(&self, run: Uuid, results: Results, unix: i64) {
+        self.write(move |connection| runs::set_results(connection, run, &results, unix));
+    }
+
     pub fn advance(&self, run: Uuid, state: RunState) {
         self.write(move |connection| runs::advance(connection, run, &state, NOW));
     }

@@ -142,5 +142,8 @@ fn an_answer_without_what_was_expected_is_told_and_strict_fails_for_it() {
     let document = bench.status("expecting").expect("its status");
     assert_eq!(condition(&document, "ExpectationsMet"), ("False", "ExpectationsMissed"));
     let message = condition_message(&document, "ExpectationsMet");
-    assert!(message.contains("1 of 2") && message.contains("asked Kept expecting/tiny.gguf at turn 2"), "{message}");
+    assert!(
+        message.contains("1 of 2") && message.contains("asked Kept expecting/tiny.gguf at turn 2"),
+        "{message}"
+    );
 }

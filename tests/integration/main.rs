@@ -37,6 +37,7 @@ mod measure_token_counts;
 mod measuring;
 mod model_files;
 mod model_requests;
+mod planning;
 mod polling;
 mod readme;
 mod reports;
