@@ -20,12 +20,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_load_tests.sql"),
     include_str!("migrations/0003_model_files.sql"),
     include_str!("migrations/0004_planning.sql"),
+    include_str!("migrations/0005_judging.sql"),
 ];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);
