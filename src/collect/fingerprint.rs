@@ -24,6 +24,7 @@ pub fn collect(request: Option<&Path>) -> Fingerprint {
         gpu_driver,
         image: Image::default(),
         model: Model::default(),
+        prompts_sha256: None,
         request: request.map(source).unwrap_or_default(),
     }
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::context::Context;
@@ -29,12 +30,13 @@ pub fn write(spool: &Path, task: &TaskSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies the prompts that the request names, once every line of them is one.
+/// Copies the prompts that the request names, once every line of them is one. Their SHA-256 in hexadecimal;
+/// `None` where the request names none.
 ///
 /// # Errors
 /// A file that cannot be read, or lines that are no prompts.
-pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Result<(), Refusal> {
-    let Some(path) = &load.prompts else { return Ok(()) };
+pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Result<Option<String>, Refusal> {
+    let Some(path) = &load.prompts else { return Ok(None) };
     let unusable = |words: String| Refusal::new(Reason::PromptsUnusable, words);
     let shown = path.display();
     let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
@@ -48,7 +50,8 @@ pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Resul
         let refusal = bad_lines(&bad);
         Refusal { message: format!("{shown}: {}", refusal.message), ..refusal }
     })?;
-    keep(context, run, COPY, text.as_bytes()).map_err(unusable)
+    keep(context, run, COPY, text.as_bytes()).map_err(unusable)?;
+    Ok(Some(Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 /// Copies the tokenizer that the request names, once it is known to be one.

@@ -221,8 +221,9 @@ fn check_params(help: &BenchHelp, blueprint: &Blueprint) -> Vec<String> {
 /// Looks at the machine and the model and keeps the fingerprint with the run.
 pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcome {
     let (row, blueprint) = measure::load(context, run)?;
+    let mut prompts_sha256 = None;
     if let Some(load) = &blueprint.load {
-        load_inputs::copy_prompts(context, run, load)?;
+        prompts_sha256 = load_inputs::copy_prompts(context, run, load)?;
         load_inputs::copy_tokenizer(context, run, load).await?;
     }
     let model = model_facts(context, &blueprint, handle).await?;
@@ -240,6 +241,7 @@ pub async fn machine(context: &Context, run: Uuid, handle: &Handle) -> JobOutcom
         .map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
     found.request.path = Some(row.request_path.clone());
     found.model = model;
+    found.prompts_sha256 = prompts_sha256;
     found.image = Image {
         reference: image_reference(&blueprint),
         id: image.as_ref().map(|image| image.id.clone()),

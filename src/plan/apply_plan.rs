@@ -294,7 +294,7 @@ fn single(flag: &str, asked: &[&str], cell: Option<&Cell<'_>>) -> Result<String,
 
 /// The columns under which a flag's value may stand. Flags that the table does not know are tried by
 /// their long names, as llama-bench names its columns.
-fn columns_of(flag: &str) -> Vec<String> {
+pub fn columns_of(flag: &str) -> Vec<String> {
     let known = COLUMNS.iter().filter(|(_, known)| same_flag(known, flag));
     let known: Vec<String> = known.map(|(column, _)| (*column).to_owned()).collect();
     match flag.strip_prefix("--") {

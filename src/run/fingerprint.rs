@@ -18,6 +18,8 @@ pub struct Fingerprint {
     pub gpu_driver: GpuDriver,
     pub image: Image,
     pub model: Model,
+    /// Of the file of prompts that was measured; null without one. Filled in by whoever copied it.
+    pub prompts_sha256: Option<String>,
     pub request: Source,
 }
 

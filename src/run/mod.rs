@@ -5,9 +5,13 @@
 pub mod bench_help;
 pub mod case;
 pub mod clock;
+pub mod comparand;
+pub mod comparand_bench;
+pub mod comparand_load;
 pub mod conversation_case;
 pub mod conversation_figures;
 pub mod conversation_words;
+pub mod facts;
 pub mod fingerprint;
 pub mod llama_bench_row;
 pub mod load_case;

@@ -2,6 +2,8 @@
 //! thresholds give. Owns the three answers and the guess of what would settle an open one; computes no
 //! interval.
 
+use serde::{Deserialize, Serialize};
+
 use super::mean_difference::Estimate;
 
 /// No more runs a side than this are advised; a difference that needs more is as good as the margin itself.
@@ -17,7 +19,8 @@ pub enum Better {
 }
 
 /// Of a change against a margin, both as parts of the baseline (0.05 is 5 %) in the worse direction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
 pub enum Evidence {
     /// Worse than the margin, by at least this.
     Regression { at_least: f64 },

@@ -1,0 +1,419 @@
+//! Two sides against each other, figure by figure: the policy verdict by thresholds that people set, and beside
+//! it the evidence verdict, what the observations can carry. Owns how the verdicts of figures become one; where
+//! the sides come from and how it is shown are others'.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::comparability::{Comparability, comparability};
+use super::figure_evidence::{Method, figure_evidence};
+use crate::request::measure::Measure;
+use crate::request::thresholds::{Limit, Threshold, Thresholds};
+use crate::run::comparand::{Comparand, ComparedCase};
+use crate::run::load_case::InvalidReason;
+use crate::stats::evidence::{Better, Evidence, evidence, worsening};
+use crate::stats::false_discovery::discoveries;
+
+/// Of all regressions that are named, at most this part is false on average.
+pub const FALSE_DISCOVERIES: f64 = 0.10;
+
+/// What is asked of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rules {
+    pub thresholds: Thresholds,
+    /// A change for the worse up to this part of the baseline is none that evidence is asked about.
+    pub margin: f64,
+    /// Facts that may differ: what the comparison is about.
+    pub varies: Vec<String>,
+    /// Warnings and what the evidence leaves open count as failures.
+    pub strict: bool,
+}
+
+impl Rules {
+    pub const MARGIN: f64 = 0.05;
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { thresholds: Thresholds::default(), margin: Self::MARGIN, varies: Vec::new(), strict: false }
+    }
+}
+
+/// How far two runs of the same lie apart on the host of the candidate, by case and figure, as a part.
+pub type NoiseFloors = BTreeMap<(String, Measure), f64>;
+
+/// What people's thresholds say, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Policy {
+    Pass,
+    Warn,
+    Fail,
+}
+
+/// What the observations say of all figures together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EvidenceVerdict {
+    Ok,
+    Regression,
+    Inconclusive,
+    NotComparable,
+}
+
+impl Policy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "Pass",
+            Self::Warn => "Warn",
+            Self::Fail => "Fail",
+        }
+    }
+}
+
+impl EvidenceVerdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "Ok",
+            Self::Regression => "Regression",
+            Self::Inconclusive => "Inconclusive",
+            Self::NotComparable => "NotComparable",
+        }
+    }
+}
+
+/// How a comparison ends, as exit codes tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    NoRegression,
+    Regression,
+    NotComparable,
+}
+
+/// One side, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Side {
+    pub label: String,
+    pub runs: Vec<String>,
+    pub measured_at: Option<String>,
+}
+
+/// One figure of one case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    pub case: String,
+    pub measure: Measure,
+    pub baseline: Option<f64>,
+    pub candidate: Option<f64>,
+    /// Candidate ÷ baseline − 1; of the error rate the difference.
+    pub change: Option<f64>,
+    /// Of the change, two-sided 95 %.
+    pub interval: Option<[f64; 2]>,
+    pub method: Method,
+    /// Observations of either side: runs, or requests where there is one run a side.
+    pub n: [usize; 2],
+    /// Two-sided, of no change.
+    pub p: Option<f64>,
+    /// One-sided, of a change for the worse no larger than the margin.
+    pub p_beyond_margin: Option<f64>,
+    /// A part of the baseline, in the worse direction; the host's noise raises it.
+    pub margin: f64,
+    pub evidence: Evidence,
+    /// Null where no threshold speaks of the figure: then it is shown and not judged.
+    pub threshold: Option<Threshold>,
+    pub policy: Option<Policy>,
+}
+
+/// Everything that is told of two sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    pub baseline: Side,
+    pub candidate: Side,
+    /// Both sides are made up.
+    pub simulated: bool,
+    /// Null where nothing was judged, which is no pass.
+    pub policy: Option<Policy>,
+    pub evidence: EvidenceVerdict,
+    /// Why the two are not comparable, or why it failed beside its figures.
+    pub reasons: Vec<String>,
+    pub comparability: Comparability,
+    /// Figures under a threshold that were judged, and those that could not be.
+    pub judged: usize,
+    pub not_judged: usize,
+    /// Regressions that may be chance among so many figures.
+    pub withdrawn: usize,
+    pub rows: Vec<Row>,
+}
+
+/// Compares. Figures without a threshold get no evidence unless `everything` is asked for, because it takes time.
+pub fn compare(
+    baseline: &Comparand,
+    candidate: &Comparand,
+    rules: &Rules,
+    noise: &NoiseFloors,
+    everything: bool,
+) -> Comparison {
+    let comparability = comparability(&baseline.facts, &candidate.facts, &rules.varies);
+    let mut reasons = obstacles(baseline, candidate, rules);
+    reasons
+        .extend(comparability.differences.iter().map(|difference| format!("{} differ", difference.words())));
+    let mut rows = Vec::new();
+    let mut missing = 0;
+    for case in &candidate.cases {
+        let Some(before) = baseline.case(&case.key) else { continue };
+        missing += gaps(before, case, rules, &mut reasons);
+        rows.extend(rows_of(before, case, rules, noise, everything));
+    }
+    let withdrawn = withdraw(&mut rows);
+    let under = || rows.iter().filter(|row| row.threshold.is_some());
+    let judged = under().filter(|row| row.policy.is_some()).count();
+    let not_judged = under().count() - judged + missing;
+    let broken = broken_answers(candidate);
+    let worst = under().filter_map(|row| row.policy).chain(broken.iter().map(|_| Policy::Fail)).max();
+    if judged == 0 && reasons.is_empty() {
+        reasons.push("no figure under a threshold is known of both sides".to_owned());
+    }
+    let comparable = reasons.is_empty();
+    reasons.extend(broken);
+    let open = |row: &Row| matches!(row.evidence, Evidence::Inconclusive { .. });
+    let evidence = if !comparable {
+        EvidenceVerdict::NotComparable
+    } else if under().any(|row| matches!(row.evidence, Evidence::Regression { .. })) {
+        EvidenceVerdict::Regression
+    } else if under().any(open) {
+        EvidenceVerdict::Inconclusive
+    } else {
+        EvidenceVerdict::Ok
+    };
+    Comparison {
+        baseline: side(baseline),
+        candidate: side(candidate),
+        simulated: baseline.simulated && candidate.simulated,
+        policy: worst.filter(|_| comparable),
+        evidence,
+        reasons,
+        comparability,
+        judged,
+        not_judged,
+        withdrawn,
+        rows,
+    }
+}
+
+impl Comparison {
+    pub fn outcome(&self, strict: bool) -> Outcome {
+        let Some(policy) = self.policy else { return Outcome::NotComparable };
+        let open = match self.evidence {
+            EvidenceVerdict::NotComparable => return Outcome::NotComparable,
+            EvidenceVerdict::Regression | EvidenceVerdict::Inconclusive => true,
+            EvidenceVerdict::Ok => false,
+        };
+        match policy {
+            Policy::Fail => Outcome::Regression,
+            Policy::Warn if strict => Outcome::Regression,
+            Policy::Pass if strict && open => Outcome::Regression,
+            Policy::Warn | Policy::Pass => Outcome::NoRegression,
+        }
+    }
+
+    /// So many more runs a side would settle every figure that is open under a threshold, if the estimates stay.
+    /// `None` where that cannot be said, and where nothing is open.
+    pub fn more_runs(&self) -> Option<u32> {
+        let mut most = None;
+        for row in self.rows.iter().filter(|row| row.threshold.is_some()) {
+            if let Evidence::Inconclusive { more_runs } = row.evidence {
+                most = most.max(Some(more_runs?));
+            }
+        }
+        most
+    }
+}
+
+fn side(of: &Comparand) -> Side {
+    Side { label: of.label.clone(), runs: of.runs.clone(), measured_at: of.measured_at.clone() }
+}
+
+/// What forbids a comparison, facts apart.
+fn obstacles(baseline: &Comparand, candidate: &Comparand, rules: &Rules) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if baseline.simulated != candidate.simulated {
+        let made_up = if baseline.simulated { baseline } else { candidate };
+        reasons.push(format!("{} is simulated, so its figures are made up", made_up.label));
+    }
+    let lacking = |of: &Comparand, others: &Comparand| {
+        let keys = others.cases.iter().map(|case| case.key.clone());
+        let keys: Vec<String> = keys.filter(|key| of.case(key).is_none()).collect();
+        (!keys.is_empty()).then(|| format!("{} has no case {}", of.label, keys.join(", ")))
+    };
+    if !rules.varies.iter().any(|word| word == "cases") {
+        reasons.extend(lacking(candidate, baseline));
+        reasons.extend(lacking(baseline, candidate));
+    }
+    for (of, is_candidate) in [(baseline, false), (candidate, true)] {
+        for case in &of.cases {
+            let against = case.invalid.iter().find(|found| !(is_candidate && is_judged(found.reason)));
+            if let Some(found) = against {
+                reasons.push(format!("{}, {}: {}", of.label, case.key, found.message));
+            }
+        }
+    }
+    reasons
+}
+
+/// What a candidate is judged by rather than kept from being judged.
+fn is_judged(reason: InvalidReason) -> bool {
+    match reason {
+        InvalidReason::ErrorRate | InvalidReason::NoSuccess | InvalidReason::BrokenAnswers => true,
+        InvalidReason::ClientLate
+        | InvalidReason::ClientBusy
+        | InvalidReason::CacheHits
+        | InvalidReason::OutputLength
+        | InvalidReason::CutShort => false,
+    }
+}
+
+/// A fast configuration whose answers are broken must not pass.
+fn broken_answers(candidate: &Comparand) -> Vec<String> {
+    let found = candidate.cases.iter().flat_map(|case| {
+        let broken = case.invalid.iter().filter(|found| found.reason == InvalidReason::BrokenAnswers);
+        broken.map(|found| format!("{}: {}", case.key, found.message))
+    });
+    found.collect()
+}
+
+/// Figures that somebody asked for by name and one side does not have: a gate with a gap is none. Errors are
+/// no gap: of failed requests no latency is known.
+fn gaps(before: &ComparedCase, after: &ComparedCase, rules: &Rules, reasons: &mut Vec<String>) -> usize {
+    let mut missing = 0;
+    let nothing_succeeded = after.invalid.iter().any(|found| found.reason == InvalidReason::NoSuccess);
+    for subject in rules.thresholds.asked() {
+        let has = |case: &ComparedCase| {
+            let mut known = case.figures.keys();
+            known.any(|measure| Thresholds::covers(subject, *measure, case.open_loop))
+        };
+        // A threshold for llama-bench says nothing of a load test in the same file, and the other way round.
+        let elsewhere = |case: &ComparedCase| {
+            case.figures.keys().all(|measure| measure.is_throughput()) && case.requests.is_none()
+        };
+        if !has(before) || (!has(after) && !nothing_succeeded) {
+            missing += 1;
+            let side = if has(before) { "the candidate" } else { "the baseline" };
+            let hint = if elsewhere(after) { "; llama-bench measures rates alone" } else { "" };
+            reasons.push(format!("{}: {subject} is not known of {side}{hint}", after.key));
+        }
+    }
+    missing
+}
+
+fn rows_of(
+    before: &ComparedCase,
+    after: &ComparedCase,
+    rules: &Rules,
+    noise: &NoiseFloors,
+    everything: bool,
+) -> Vec<Row> {
+    let of_either =
+        |measure: &Measure| before.figures.contains_key(measure) || after.figures.contains_key(measure);
+    let mut rows = Vec::new();
+    for measure in Measure::all().filter(of_either) {
+        let threshold = rules.thresholds.of(measure, after.open_loop);
+        let value = |case: &ComparedCase| case.figures.get(&measure).map(|figure| figure.value);
+        let (baseline, candidate) = (value(before), value(after));
+        let change = baseline.zip(candidate).and_then(|(from, to)| change(measure, from, to));
+        let floor = noise.get(&(after.key.clone(), measure)).copied().unwrap_or(0.0);
+        let margin = match (measure, threshold) {
+            (Measure::ErrorRate, Some(Threshold { fail: Some(limit), .. })) => limit.part,
+            _ => rules.margin.max(floor),
+        };
+        let wanted = threshold.is_some() || everything;
+        let found = wanted.then(|| figure_evidence(measure, before, after, margin)).unwrap_or_default();
+        // Of a difference the change is worse as it is.
+        let worse = match measure {
+            Measure::ErrorRate => found.ratio,
+            _ => found.ratio.map(|ratio| worsening(ratio, measure.better())),
+        };
+        let least = found.n[0].min(found.n[1]).try_into().unwrap_or(u32::MAX);
+        let of_runs = if found.method.is_between_runs() { least } else { 1 };
+        let told = worse.map_or(Evidence::Inconclusive { more_runs: None }, |worse| {
+            found.method.with_enough_runs(evidence(worse, margin, of_runs), of_runs)
+        });
+        let interval = found.ratio.and_then(|ratio| ratio.interval);
+        rows.push(Row {
+            case: after.key.clone(),
+            measure,
+            baseline,
+            candidate,
+            change,
+            interval: interval.map(|[low, high]| match measure {
+                Measure::ErrorRate => [low, high],
+                _ => [low - 1.0, high - 1.0],
+            }),
+            method: found.method,
+            n: found.n,
+            p: found.p,
+            p_beyond_margin: found.p_beyond_margin,
+            margin,
+            evidence: told,
+            threshold,
+            policy: threshold.and_then(|threshold| policy(measure, &threshold, change, candidate)),
+        });
+    }
+    rows
+}
+
+fn change(measure: Measure, from: f64, to: f64) -> Option<f64> {
+    match measure {
+        Measure::ErrorRate => Some(to - from),
+        _ if from == to => Some(0.0),
+        _ => (from > 0.0).then(|| to / from - 1.0),
+    }
+}
+
+/// By the thresholds alone; `None` where the figure is not known.
+fn policy(
+    measure: Measure,
+    threshold: &Threshold,
+    change: Option<f64>,
+    candidate: Option<f64>,
+) -> Option<Policy> {
+    let over = |limit: Option<Limit>| -> Option<bool> {
+        let Some(limit) = limit else { return Some(false) };
+        if measure == Measure::ErrorRate {
+            return Some(candidate? > limit.part);
+        }
+        let change = change?;
+        let worse = match measure.better() {
+            Better::Lower => change,
+            Better::Higher => -change,
+        };
+        Some(worse > limit.part || (limit.either_way && worse < -limit.part))
+    };
+    Some(match (over(threshold.fail)?, over(threshold.warn)?) {
+        (true, _) => Policy::Fail,
+        (false, true) => Policy::Warn,
+        (false, false) => Policy::Pass,
+    })
+}
+
+/// Opens again what may be chance among all figures that were judged together (Benjamini and Hochberg).
+fn withdraw(rows: &mut [Row]) -> usize {
+    let p_values: Vec<Option<f64>> =
+        rows.iter().map(|row| row.p_beyond_margin.filter(|_| row.threshold.is_some())).collect();
+    let found = discoveries(&p_values, FALSE_DISCOVERIES).found;
+    let mut withdrawn = 0;
+    for (row, found) in rows.iter_mut().zip(found) {
+        let regression = matches!(row.evidence, Evidence::Regression { .. });
+        if regression && row.threshold.is_some() && row.p_beyond_margin.is_some() && !found {
+            row.evidence = Evidence::Inconclusive { more_runs: Some(1) };
+            withdrawn += 1;
+        }
+    }
+    withdrawn
+}
+
+#[cfg(test)]
+#[path = "comparison_tests.rs"]
+mod tests;
