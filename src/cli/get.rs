@@ -12,6 +12,7 @@ use super::phase_words::{self, phase_cell, rate_cell};
 use super::{request_json, run_selection, state_dir};
 use crate::plan::load_plan;
 use crate::request::apply::ApplySource;
+use crate::request::gate::RunSource;
 use crate::request::valid::Spec;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -276,12 +277,22 @@ fn service(request: &RequestSummary) -> Option<String> {
         Spec::LlamaBench(spec) => Some(spec.service.clone()),
         Spec::LoadTest(spec) => Some(load_plan::service_words(spec)),
         Spec::Model(spec) => Some(spec.source.to_string()),
+        Spec::Baseline(spec) => Some(source_words(&spec.source)),
+        Spec::Comparison(spec) => Some(source_words(&spec.candidate)),
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {
                 Some(format!("({request})"))
             }
         },
+    }
+}
+
+/// The run that a baseline or a comparison is about.
+fn source_words(source: &RunSource) -> String {
+    match source {
+        RunSource::Run(id) => format!("(run {})", phase_words::short_id(*id)),
+        RunSource::LatestOf { request } => format!("({request})"),
     }
 }
 

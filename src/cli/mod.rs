@@ -2,7 +2,12 @@
 //! verbs read and leave orders, and the controller alone starts anything.
 
 pub mod apply;
+pub mod baseline;
 pub mod cancel;
+pub mod compare;
+mod comparison_rules;
+mod comparison_sides;
+mod comparison_table;
 pub mod completion;
 mod conversation_table;
 pub mod conversations;
@@ -177,6 +182,8 @@ pub enum Command {
     Models(models::Models),
     Estimate(estimate::EstimateVerb),
     Rank(rank::Rank),
+    Compare(compare::Compare),
+    Baseline(baseline::BaselineVerb),
     Report(report::Report),
     Diff(diff::Diff),
     Apply(apply::Apply),
@@ -241,6 +248,8 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Models(verb) => models::run(verb, &places.settings()?, console),
         Command::Estimate(verb) => estimate::run(verb, &places.settings_without_requests()?, console),
         Command::Rank(verb) => rank::run(verb, &places.settings_without_requests()?, console),
+        Command::Compare(verb) => compare::run(verb, &places.settings()?, console),
+        Command::Baseline(verb) => baseline::run(verb, &places.settings()?, console),
         Command::Report(verb) => report::run(verb, &places.settings()?, console),
         Command::Diff(verb) => diff::run(verb, &places.settings()?, console),
         Command::Apply(verb) => apply::run(verb, &places.settings()?, console),

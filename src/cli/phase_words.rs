@@ -57,6 +57,10 @@ pub fn of_request(request: &RequestSummary) -> Summary {
     match (&request.run, &request.apply) {
         (Some(run), _) => of_state(&run.state),
         (None, Some(apply)) => of_apply(&apply.state),
+        (None, None) if request.succeeded.as_ref().is_some_and(|condition| condition.status == "True") => {
+            let reason = request.succeeded.as_ref().map_or("Idle", |condition| &condition.reason);
+            Summary::new(Phase::Completed.as_str(), reason, "")
+        }
         (None, None) => {
             let reason = request.succeeded.as_ref().map_or("AlreadyRan", |condition| &condition.reason);
             Summary::new("Idle", reason, "what the file asks for was dealt with before")

@@ -58,6 +58,14 @@ pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<()
             return Err(CliError::usage(format!("{} is a Model, which starts no benchmark", request.name))
                 .hint("`benchlet model-files list` shows what is there already"));
         }
+        Spec::Baseline(_) | Spec::Comparison(_) => {
+            let kind = request.spec.kind();
+            return Err(CliError::usage(format!(
+                "{} is of kind {kind}, which starts no benchmark",
+                request.name
+            ))
+            .hint("`benchlet compare` judges two runs without a request"));
+        }
         Spec::Apply(_) => {
             return Err(CliError::usage(format!("{} is an Apply, which starts no benchmark", request.name))
                 .hint("`dryRun: true` in its spec puts the difference into its status"));

@@ -50,7 +50,11 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
                 Spec::Model(_) => {
                     status.insert("model".to_owned(), json!(store.model_files(last.id)?));
                 }
-                Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => {
+                Spec::LlamaBench(_)
+                | Spec::LoadTest(_)
+                | Spec::Apply(_)
+                | Spec::Baseline(_)
+                | Spec::Comparison(_) => {
                     status.insert("results".to_owned(), results(store, last)?);
                 }
             }
@@ -136,7 +140,11 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
     value["tail"] = json!(row.tail);
     match &row.spec {
         Spec::Model(_) => value["model"] = json!(store.model_files(row.id)?),
-        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => value["results"] = results(store, line)?,
+        Spec::LlamaBench(_)
+        | Spec::LoadTest(_)
+        | Spec::Apply(_)
+        | Spec::Baseline(_)
+        | Spec::Comparison(_) => value["results"] = results(store, line)?,
     }
     Ok(value)
 }

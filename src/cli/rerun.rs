@@ -45,9 +45,10 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
             let settable = record.spec.clone().set(&verb.set, record.control.timeout_ms);
             settable.map_err(|reason| CliError::usage(format!("{name} cannot be set so: {reason}")))?;
         }
-        Spec::Apply(_) if verb.set.is_empty() && !verb.wait => {}
-        Spec::Apply(_) => {
-            return Err(CliError::usage(format!("{name} is an Apply, which makes no run"))
+        Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) if verb.set.is_empty() && !verb.wait => {}
+        Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+            let kind = record.spec.kind();
+            return Err(CliError::usage(format!("{name} is of kind {kind}, which makes no run"))
                 .hint("leave --set and --wait out"));
         }
     }

@@ -21,8 +21,10 @@ use crate::intake::ignore::{Candidate, classify};
 use crate::intake::listing;
 use crate::intake::load::{Content, Loaded, LoadedFile, load};
 use crate::intake::watcher_task::IntakeEvent;
+use crate::plan::comparison::Outcome;
 use crate::request::flags::Param;
 use crate::request::valid;
+use crate::run::phase::Phase;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::runs::Filter;
@@ -36,7 +38,7 @@ Examples:
   benchlet new LlamaBench --service s | benchlet run -
 
 The exit code is 0 when every run completed, 1 when one failed or was cancelled, 2 when a request has
-problems. With --strict it is 1 as well where a load test or a conversation is not valid, missed an objective, or got an answer without what was expected of it. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
+problems. With --strict it is 1 as well where a load test or a conversation is not valid, missed an objective, or got an answer without what was expected of it. A gate that fails is 1 too, and one that has nothing to compare with 3. Where `benchlet serve` is at work on the same state, it is asked to rerun and waited for.")]
 pub struct Run {
     /// Request files or directories of them; - reads one from standard input
     #[arg(required = true, value_name = "PATH")]
@@ -68,8 +70,16 @@ pub fn run(verb: &Run, settings: &Settings, console: &mut Console) -> Result<(),
         None => runtime.block_on(measure(verb, settings, &given, console))?,
     };
     run_results::print(&ended, verb.output, console)?;
-    let good = |one: &Ended| one.is_good() && (!verb.strict || one.is_sound());
-    if ended.iter().all(good) { Ok(()) } else { Err(CliError::silent(Exit::No)) }
+    let good = |one: &Ended| {
+        one.is_good() && (!verb.strict || one.is_sound()) && one.gate() != Some(Outcome::Regression)
+    };
+    if !ended.iter().all(good) {
+        return Err(CliError::silent(Exit::No));
+    }
+    if ended.iter().any(|one| one.gate() == Some(Outcome::NotComparable)) {
+        return Err(CliError::silent(Exit::NotComparable));
+    }
+    Ok(())
 }
 
 /// The files to measure, beneath one root.
@@ -284,9 +294,23 @@ fn all_ended(store: &Store, names: &[String]) -> bool {
         Ok(store.open_runs()?.iter().any(|run| run.request == *name)
             || !store.commands_for(name)?.is_empty()
             || !store.open_applies_of(name)?.is_empty()
-            || !store.owed_applies(name)?.is_empty())
+            || !store.owed_applies(name)?.is_empty()
+            || is_judged(store, name)? == Some(false))
     };
     names.iter().all(|name| open(name).is_ok_and(|open| !open))
+}
+
+/// Whether the gate has judged the newest completed run; `None` without a gate or a run.
+fn is_judged(store: &Store, name: &str) -> Result<Option<bool>, crate::store::StoreError> {
+    let gated = store.request(name)?.is_some_and(|record| !record.deleted && record.control.gate.is_some());
+    let filter = Filter {
+        request: Some(name.to_owned()),
+        phase: Some(Phase::Completed),
+        limit: 1,
+        ..Filter::default()
+    };
+    let Some(run) = store.runs(&filter)?.pop().filter(|_| gated) else { return Ok(None) };
+    Ok(Some(store.judgements(name, 1)?.pop().is_some_and(|judged| judged.run == run.id)))
 }
 
 /// Leaves orders for the controller that is at work, and waits for what comes of them.

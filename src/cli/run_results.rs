@@ -8,19 +8,23 @@ use super::output::{Cell, Console, Format, Structured, Table};
 use super::{conversation_table, load_table};
 use crate::controller::context::Context;
 use crate::controller::live;
-use crate::report::{load_status, status_document as document};
+use crate::plan::comparison::Outcome as Gate;
+use crate::report::{judgement_document, load_status, status_document as document};
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
 use crate::run::phase::{Phase, RunState};
 use crate::store::Store;
 use crate::store::applies::ApplyRow;
 use crate::store::benchmarks::Figures;
+use crate::store::judgements::Judgement;
 use crate::store::runs::{Filter, RunRow};
 
 /// How one request ended.
 pub struct Ended {
     name: String,
     outcome: Outcome,
+    /// What its gate says of the run; of a comparison what it judged last.
+    judged: Option<Judgement>,
 }
 
 enum Outcome {
@@ -33,6 +37,8 @@ enum Outcome {
         load: Option<Vec<LoadCase>>,
     },
     Applied(Box<ApplyRow>),
+    /// A comparison, which has no run of its own.
+    Judged,
     /// Nothing had to run.
     Unchanged,
 }
@@ -55,15 +61,21 @@ impl Ended {
         match &self.outcome {
             Outcome::Ran { run, .. } => run.state.phase().as_str(),
             Outcome::Applied(apply) => document::apply_phase(apply).as_str(),
+            Outcome::Judged => Phase::Completed.as_str(),
             Outcome::Unchanged => "Unchanged",
         }
+    }
+
+    /// What the gate comes to; nothing without one.
+    pub fn gate(&self) -> Option<Gate> {
+        self.judged.as_ref().map(judgement_document::outcome)
     }
 
     /// The cases of a load test that has some.
     fn load_cases(&self) -> Option<&[LoadCase]> {
         match &self.outcome {
             Outcome::Ran { load, .. } => load.as_deref(),
-            Outcome::Applied(_) | Outcome::Unchanged => None,
+            Outcome::Applied(_) | Outcome::Judged | Outcome::Unchanged => None,
         }
     }
 
@@ -71,7 +83,7 @@ impl Ended {
         match &self.outcome {
             Outcome::Ran { run, .. } => run.state.phase() == Phase::Completed,
             Outcome::Applied(apply) => document::apply_phase(apply) == Phase::Completed,
-            Outcome::Unchanged => true,
+            Outcome::Judged | Outcome::Unchanged => true,
         }
     }
 }
@@ -103,7 +115,14 @@ pub fn ended(store: &Store, names: &[String], began: &[u64]) -> Result<Vec<Ended
                     None => Outcome::Unchanged,
                 },
             };
-            Ok(Ended { name: name.clone(), outcome })
+            let record = store.request(name)?;
+            let compares = record.is_some_and(|record| matches!(record.spec, Spec::Comparison(_)));
+            let judged = store.judgements(name, 1)?.pop().filter(|judged| match &outcome {
+                Outcome::Ran { run, .. } => run.id == judged.run,
+                Outcome::Applied(_) | Outcome::Judged | Outcome::Unchanged => compares,
+            });
+            let outcome = if compares && judged.is_some() { Outcome::Judged } else { outcome };
+            Ok(Ended { name: name.clone(), outcome, judged })
         })
         .collect()
 }
@@ -227,7 +246,7 @@ fn rows(one: &Ended, table: &mut Table) {
         table.row(cells);
     };
     match &one.outcome {
-        Outcome::Unchanged => row("Unchanged", std::array::from_fn(|_| dash())),
+        Outcome::Unchanged | Outcome::Judged => row(one.phase(), std::array::from_fn(|_| dash())),
         Outcome::Applied(apply) => {
             row(document::apply_phase(apply).as_str(), std::array::from_fn(|_| dash()));
         }
@@ -268,8 +287,19 @@ fn rows(one: &Ended, table: &mut Table) {
 }
 
 fn explain(one: &Ended, console: &mut Console) -> Result<(), CliError> {
+    explain_outcome(one, console)?;
+    match &one.judged {
+        Some(judged) => {
+            let words = judgement_document::words(judged);
+            console.line(format!("\n{}: {}", one.name, super::output::clean(&words)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn explain_outcome(one: &Ended, console: &mut Console) -> Result<(), CliError> {
     match &one.outcome {
-        Outcome::Unchanged => Ok(()),
+        Outcome::Unchanged | Outcome::Judged => Ok(()),
         Outcome::Ran { run, .. } => {
             if run.simulated {
                 let what = if one.load_cases().is_some() {
@@ -311,36 +341,46 @@ fn explain(one: &Ended, console: &mut Console) -> Result<(), CliError> {
 fn as_json(ended: &[Ended]) -> Value {
     let items: Vec<Value> = ended
         .iter()
-        .map(|one| match &one.outcome {
-            Outcome::Unchanged => json!({ "name": one.name, "phase": "Unchanged" }),
-            Outcome::Applied(apply) => {
-                let phase = document::apply_phase(apply).as_str();
-                json!({ "name": one.name, "phase": phase, "applied": document::applied(apply) })
+        .map(|one| {
+            let mut value = outcome_json(one);
+            if let Some(judged) = &one.judged {
+                value["verdict"] = judgement_document::verdict(judged);
             }
-            Outcome::Ran { run, figures, cases, .. } => {
-                let (reason, message) = match &run.state {
-                    RunState::Ended(end) => (Some(end.reason.as_str()), Some(end.message.clone())),
-                    RunState::Pending
-                    | RunState::Preparing { .. }
-                    | RunState::Running { .. }
-                    | RunState::Collecting { .. } => (None, None),
-                };
-                json!({
-                    "name": one.name,
-                    "phase": run.state.phase().as_str(),
-                    "reason": reason,
-                    "message": message,
-                    "run": run.id.to_string(),
-                    "service": run.service,
-                    "simulated": run.simulated,
-                    "pp_avg_ts": figures.as_ref().and_then(|figures| figures.pp_avg_ts),
-                    "pp_stddev_ts": figures.as_ref().and_then(|figures| figures.pp_stddev_ts),
-                    "tg_avg_ts": figures.as_ref().and_then(|figures| figures.tg_avg_ts),
-                    "tg_stddev_ts": figures.as_ref().and_then(|figures| figures.tg_stddev_ts),
-                    "cases": cases,
-                })
-            }
+            value
         })
         .collect();
     Value::Array(items)
+}
+
+fn outcome_json(one: &Ended) -> Value {
+    match &one.outcome {
+        Outcome::Unchanged | Outcome::Judged => json!({ "name": one.name, "phase": one.phase() }),
+        Outcome::Applied(apply) => {
+            let phase = document::apply_phase(apply).as_str();
+            json!({ "name": one.name, "phase": phase, "applied": document::applied(apply) })
+        }
+        Outcome::Ran { run, figures, cases, .. } => {
+            let (reason, message) = match &run.state {
+                RunState::Ended(end) => (Some(end.reason.as_str()), Some(end.message.clone())),
+                RunState::Pending
+                | RunState::Preparing { .. }
+                | RunState::Running { .. }
+                | RunState::Collecting { .. } => (None, None),
+            };
+            json!({
+                "name": one.name,
+                "phase": run.state.phase().as_str(),
+                "reason": reason,
+                "message": message,
+                "run": run.id.to_string(),
+                "service": run.service,
+                "simulated": run.simulated,
+                "pp_avg_ts": figures.as_ref().and_then(|figures| figures.pp_avg_ts),
+                "pp_stddev_ts": figures.as_ref().and_then(|figures| figures.pp_stddev_ts),
+                "tg_avg_ts": figures.as_ref().and_then(|figures| figures.tg_avg_ts),
+                "tg_stddev_ts": figures.as_ref().and_then(|figures| figures.tg_stddev_ts),
+                "cases": cases,
+            })
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! comes before the act.
 
 use super::context::{Context, timestamp};
-use super::{apply_task, crash, engines, load_inputs, measure, model_job, prepare, report_files};
+use super::{apply_task, crash, engines, judge, load_inputs, measure, model_job, prepare, report_files};
 use crate::decide::action::{Action, Decision};
 use crate::decide::observed::{Job, Observed};
 use crate::executor::ExecutorError;
@@ -154,12 +154,18 @@ async fn carry_out(context: &Context, observed: &Observed, decision: &Decision) 
             context.claims.release(run);
             context.jobs.end_measuring(run);
             wake_waiting(context, observed);
+            wake_judging(context)?;
             report_files::write(context, &observed.name, run).await;
         }
         Action::CreateApply(new) => {
             context.store.write(move |connection| applies::create(connection, &new, &now)).await?;
         }
         Action::StartApply { id } => apply_task::start(context, id, &observed.name),
+        Action::Pin(new) => {
+            judge::pin(context, observed, *new).await?;
+            wake_judging(context)?;
+        }
+        Action::Judge(new) => judge::judge(context, observed, &new).await?,
         Action::Answer { command, outcome } => {
             context
                 .store
@@ -223,6 +229,14 @@ async fn remove_probe(context: &Context, observed: &Observed, run: uuid::Uuid) {
             }
         }
     }
+}
+
+/// Baselines and comparisons look for runs, and gates for baselines.
+fn wake_judging(context: &Context) -> Result<(), StoreError> {
+    for request in context.store.judging_requests()? {
+        context.wake(&request);
+    }
+    Ok(())
 }
 
 /// Whoever waited for the service or the devices may go now.

@@ -270,7 +270,7 @@ pub async fn collect(context: &Context, run: Uuid) -> JobOutcome {
                 tokio::task::spawn_blocking(move || load_results::results(&here, &row, &spec, &blueprint));
             made.await.map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))??
         }
-        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => {
+        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             let spool_of = |id: &TaskId| context.spool(id);
             (results(&row, &blueprint, spool_of)?, None)
         }

@@ -15,6 +15,8 @@ mod doorbell;
 mod engines;
 mod execute;
 mod jobs;
+mod judge;
+mod judging_sight;
 mod load_inputs;
 mod load_results;
 mod measure;

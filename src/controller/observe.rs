@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::context::Context;
-use super::measure;
 use super::surroundings::{Asked, Place, find_service, look_around, look_around_load};
-use crate::decide::observed::{ApplyView, Document, Observed, OtherRun, OwedApply, Refusal, Run, World};
+use super::{judging_sight, measure};
+use crate::decide::observed::{
+    ApplyView, Document, Judging, Observed, OtherRun, OwedApply, Refusal, Run, World,
+};
 use crate::plan::{llama_bench_command, load_plan};
 use crate::request::llama_bench::LlamaBench;
 use crate::request::load_test::LoadTest;
@@ -54,6 +56,10 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
         }
     };
     let applies = store.open_applies_of(&name)?;
+    let judging = match &record {
+        Some(record) if run.is_none() && !record.deleted => judging_sight::look(store, record)?,
+        Some(_) | None => Judging::Nothing,
+    };
     Ok(Observed {
         now: context.now(),
         document: snapshot.document,
@@ -66,6 +72,7 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
             .collect(),
         applies: applies.into_iter().map(|id| ApplyView { id, working: context.is_applying(id) }).collect(),
         commands: store.commands_for(&name)?,
+        judging,
         world,
         fresh: context.random(),
         name,
@@ -92,7 +99,12 @@ async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> 
             | RunState::Running { .. }
             | RunState::Collecting { .. }
             | RunState::Ended(_),
-            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_),
+            Spec::LlamaBench(_)
+            | Spec::LoadTest(_)
+            | Spec::Apply(_)
+            | Spec::Model(_)
+            | Spec::Baseline(_)
+            | Spec::Comparison(_),
         ) => None,
     };
     let task = match current_task(&row) {

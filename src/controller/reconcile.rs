@@ -76,6 +76,8 @@ pub struct Controller {
     status: StatusKeeper,
     /// Requests whose file changed, so that their status does too.
     touched: HashSet<String>,
+    /// Changes whenever a baseline does.
+    baselines: (u64, Option<String>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,7 @@ impl Controller {
             next_sweep: Instant::now(),
             status,
             touched: HashSet::new(),
+            baselines: context.store.baselines_mark()?,
             context,
         })
     }
@@ -147,6 +150,10 @@ impl Controller {
         loop {
             if self.next_sweep <= Instant::now() && !self.unlisted.is_empty() {
                 self.sweep().await;
+            }
+            // What was woken by the last pass is not idle, even where that pass was the last one.
+            while let Ok(name) = self.wakes.try_recv() {
+                self.queue.wake(&name, Priority::High);
             }
             self.start_passes();
             let sight = sight!(self);
@@ -438,6 +445,21 @@ impl Controller {
             }
             Err(error) => tracing::warn!(%error, "commands could not be read"),
         }
+        if let Err(error) = self.look_for_baselines() {
+            tracing::warn!(%error, "baselines could not be read");
+        }
+    }
+
+    /// A command may have set one, for which gates wait.
+    fn look_for_baselines(&mut self) -> Result<(), StoreError> {
+        let mark = self.context.store.baselines_mark()?;
+        if self.baselines != mark {
+            self.baselines = mark;
+            for name in self.context.store.without_baseline()? {
+                self.queue.wake(&name, Priority::High);
+            }
+        }
+        Ok(())
     }
 
     fn next_timer(&self) -> Instant {

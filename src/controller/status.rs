@@ -10,10 +10,10 @@ use crate::executor::{STDERR, STDOUT};
 use crate::intake::source_file::{DocumentState, FileProblem, SourceFile};
 use crate::intake::source_map::SourceMap;
 use crate::load::Progress;
-use crate::report::load_status;
 use crate::report::status_document::{
     self, Draft, Live, Measured, Metadata, ProgressStatus, Status, StatusDocument,
 };
+use crate::report::{judgement_document, load_status};
 use crate::request::diagnostic::{Diagnostic, Located, Place, Severity};
 use crate::request::valid::{self, Spec};
 use crate::run::clock::human_ms;
@@ -22,6 +22,7 @@ use crate::run::phase::{Phase, RunState};
 use crate::run::progress::{self, LaunchProgress};
 use crate::run::reason::Reason;
 use crate::store::StoreError;
+use crate::store::judgements::Judgement;
 use crate::store::requests;
 use crate::store::runs::{Filter, RunRow};
 
@@ -170,9 +171,25 @@ async fn valid_document(
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
     drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
+    let judged = newest_judgement(context, name, kind, run)?;
+    if let Some(judged) = &judged {
+        if kind == "Comparison" {
+            drafts.push(Draft::new("Succeeded", "True", Reason::Judged, "the newest run was judged"));
+        }
+        drafts.push(judgement_document::condition(judged));
+        status.verdict = Some(judgement_document::verdict(judged));
+    }
+    if kind == "Baseline" {
+        status.baseline = context.store.baseline_set_by(name)?.as_ref().map(judgement_document::baseline);
+        drafts.extend(status.baseline.as_ref().map(|_| {
+            Draft::new("Succeeded", "True", Reason::BaselineSet, "the run is pinned under the name")
+        }));
+    }
     status.conditions = dated(context, name, drafts, metadata.generation).await?;
     status.phase = match (kind, run, applies.first()) {
         ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),
+        ("Baseline", _, _) if status.baseline.is_some() => Phase::Completed.as_str().to_owned(),
+        ("Comparison", _, _) if judged.is_some() => Phase::Completed.as_str().to_owned(),
         (_, Some(run), _) => run.state.phase().as_str().to_owned(),
         (_, None, _) => Phase::Pending.as_str().to_owned(),
     };
@@ -194,6 +211,17 @@ async fn valid_document(
         status.applied = Some(applied);
     }
     Ok(status_document::document(Some(kind.to_owned()), metadata, status))
+}
+
+/// What a gate says of the newest run, or a comparison of whatever it judged last.
+fn newest_judgement(
+    context: &Context,
+    name: &str,
+    kind: &str,
+    run: Option<&RunRow>,
+) -> Result<Option<Judgement>, StoreError> {
+    let newest = context.store.judgements(name, 1)?.pop();
+    Ok(newest.filter(|judged| kind == "Comparison" || run.is_some_and(|run| run.id == judged.run)))
 }
 
 /// Reason and message beside the phase: how it ended, or what it waits for.
@@ -267,10 +295,19 @@ fn base(
                 load = load_status::cases(&cases);
                 status.results = Some(load_status::results(&load, run.simulated));
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), Some(figures), false) => {
-                status.results = Some(status_document::results(figures, &cases, run.simulated));
+            (
+                Spec::LlamaBench(_)
+                | Spec::Apply(_)
+                | Spec::Model(_)
+                | Spec::Baseline(_)
+                | Spec::Comparison(_),
+                figures,
+                false,
+            ) => {
+                let results =
+                    figures.as_ref().map(|figures| status_document::results(figures, &cases, run.simulated));
+                status.results = results;
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), None, false) => {}
         }
     }
     status.history = runs

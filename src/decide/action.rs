@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::observed::{Job, Record};
 use crate::request::apply::{ApplyOptions, ApplySource};
+use crate::request::baseline::TiedTo;
 use crate::request::valid::Spec;
 use crate::run::phase::{Ending, RunState};
 use crate::run::plan::{Blueprint, Plan};
@@ -84,6 +85,10 @@ pub enum Action {
     StartApply {
         id: Uuid,
     },
+    /// Pins a run as a baseline.
+    Pin(Box<NewBaseline>),
+    /// Holds a completed run against what it is to be compared with.
+    Judge(Box<NewJudgement>),
     Answer {
         command: i64,
         outcome: String,
@@ -117,6 +122,35 @@ pub struct NewApply {
     pub options: ApplyOptions,
     pub token: String,
     /// What the request counts as satisfied from now on: spec hash and token.
+    pub satisfied: Option<(String, Option<String>)>,
+    /// The command that asked for it.
+    pub command: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewBaseline {
+    pub uid: Uuid,
+    /// The request of kind Baseline.
+    pub request: String,
+    pub name: String,
+    pub tied_to: TiedTo,
+    pub run: Uuid,
+    /// What the request counts as satisfied from now on: spec hash and token.
+    pub satisfied: (String, Option<String>),
+    /// The command that asked for it.
+    pub command: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewJudgement {
+    pub uid: Uuid,
+    /// The request that has the gate, or is the Comparison.
+    pub request: String,
+    /// The candidate.
+    pub run: Uuid,
+    /// Under this key it is judged once.
+    pub gate_hash: String,
+    /// What the request counts as satisfied from now on; a gate's request is so by its run.
     pub satisfied: Option<(String, Option<String>)>,
     /// The command that asked for it.
     pub command: Option<i64>,

@@ -5,6 +5,7 @@
 pub mod action;
 mod admission;
 mod apply;
+mod judging;
 mod measured_run;
 mod model;
 pub mod observed;
@@ -42,9 +43,12 @@ pub fn next_action(observed: &Observed) -> Decision {
             Spec::Model(_) => {
                 measured_run::restarted(observed, run).unwrap_or_else(|| model::advance(observed, run))
             }
-            // An apply has no run; one that stands here came from a store that is not ours.
-            Spec::Apply(_) => measured_run::not_runnable(run),
+            // These have no run; one that stands here came from a store that is not ours.
+            Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => measured_run::not_runnable(run),
         };
+    }
+    if let Some(decision) = judging::gate(observed) {
+        return decision;
     }
     if let Some(decision) = apply::carry_out(observed) {
         return decision;

@@ -31,6 +31,7 @@ pub struct Observed {
     /// Applies that have not ended.
     pub applies: Vec<ApplyView>,
     pub commands: Vec<Command>,
+    pub judging: Judging,
     pub world: World,
     /// Ids to use where something new is made, since randomness is an argument.
     pub fresh: Uuid,
@@ -182,6 +183,22 @@ pub struct ApplyView {
     pub id: Uuid,
     /// Whether this process carries it out at present.
     pub working: bool,
+}
+
+/// What there is to judge or to pin, looked up where a request asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Judging {
+    /// The request has no gate, and is no Comparison and no Baseline.
+    #[default]
+    Nothing,
+    /// Of a Baseline: the run that it would pin now.
+    Pinnable(Result<Uuid, Refusal>),
+    /// The newest completed run was not judged by this gate, or only without a baseline that is there now.
+    Due { run: Uuid, gate_hash: String },
+    /// It was.
+    Judged { run: Uuid },
+    /// There is none to judge.
+    NoRun(Refusal),
 }
 
 /// An order from the command line or the API, kept in the store until it is carried out.

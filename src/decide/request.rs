@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::action::{Action, Decision, NewRun};
-use super::apply;
 use super::observed::{Command, Document, Observed, Record, Run, Verb};
+use super::{apply, judging};
 use crate::plan::load_plan;
 use crate::request::control::{Control, DesiredState, OnChange, OnDelete};
 use crate::request::flags::Param;
@@ -153,7 +153,15 @@ fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
         (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
         (Spec::Apply(_), Spec::Apply(_)) | (Spec::Model(_), Spec::Model(_)) => true,
-        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_), _) => false,
+        (
+            Spec::LlamaBench(_)
+            | Spec::LoadTest(_)
+            | Spec::Apply(_)
+            | Spec::Model(_)
+            | Spec::Baseline(_)
+            | Spec::Comparison(_),
+            _,
+        ) => false,
     }
 }
 
@@ -226,7 +234,9 @@ pub fn next_run(observed: &Observed) -> Decision {
     }
     let other_spec = record.satisfied_hash.as_deref() != Some(record.spec_hash.as_str());
     let token = new_token(record);
-    if !other_spec && token.is_none() {
+    // A comparison is never done: it judges every run that is new.
+    let comparison = matches!(record.spec, Spec::Comparison(_));
+    if !other_spec && token.is_none() && !comparison {
         return Decision::idle(
             Reason::AlreadyRan,
             "this spec has been dealt with; set spec.rerun to run it again",
@@ -255,6 +265,8 @@ pub fn next_run(observed: &Observed) -> Decision {
             Decision::act(Action::CreateRun(Box::new(run)), reason)
         }
         Spec::Apply(spec) => apply::from_request(observed, record, spec, token, reason),
+        Spec::Baseline(spec) => judging::pin(observed, record, spec, reason, None),
+        Spec::Comparison(_) => judging::comparison(observed, record),
     }
 }
 
@@ -311,6 +323,8 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
     Some(match &record.spec {
         Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Model(_) => rerun(observed, record, command, set),
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
+        Spec::Baseline(spec) => judging::pin(observed, record, spec, Reason::RerunAsked, Some(command)),
+        Spec::Comparison(_) => judging::comparison_by_command(observed, record, command),
     })
 }
 
@@ -340,7 +354,7 @@ fn new_run(observed: &Observed, record: &Record, spec: Spec) -> NewRun {
     let service = match &spec {
         Spec::LlamaBench(spec) => spec.service.clone(),
         Spec::LoadTest(spec) => load_plan::service_words(spec),
-        Spec::Apply(_) => String::new(),
+        Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => String::new(),
         // No service; lists show where it comes from in its place.
         Spec::Model(spec) => spec.source.to_string(),
     };

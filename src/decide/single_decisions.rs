@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::observed::{
-    Document, Job, JobResult, JobStatus, Observed, OtherRun, Record, Refusal, Run, TaskEnd, World,
+    Document, Job, JobResult, JobStatus, Judging, Observed, OtherRun, Record, Refusal, Run, TaskEnd, World,
 };
 use super::simulation::requests::{Wanted, freeze, resolve, wanted};
 use super::{Action, Decision, next_action, retry};
@@ -50,6 +50,7 @@ pub fn record(wanted: &Wanted) -> Record {
 pub fn look(wanted: &Wanted) -> Observed {
     let path = PathBuf::from("x.yaml");
     Observed {
+        judging: Judging::Nothing,
         now: now(),
         name: "a".to_owned(),
         document: Document::Valid { request: wanted.request("a"), path, index: 0, startable_in_ms: 0 },

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparability::{Comparability, comparability};
 use super::figure_evidence::{Method, figure_evidence};
+use crate::request::gate::Rules;
 use crate::request::measure::Measure;
 use crate::request::thresholds::{Limit, Threshold, Thresholds};
 use crate::run::comparand::{Comparand, ComparedCase};
@@ -17,29 +18,6 @@ use crate::stats::false_discovery::discoveries;
 
 /// Of all regressions that are named, at most this part is false on average.
 pub const FALSE_DISCOVERIES: f64 = 0.10;
-
-/// What is asked of a comparison.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rules {
-    pub thresholds: Thresholds,
-    /// A change for the worse up to this part of the baseline is none that evidence is asked about.
-    pub margin: f64,
-    /// Facts that may differ: what the comparison is about.
-    pub varies: Vec<String>,
-    /// Warnings and what the evidence leaves open count as failures.
-    pub strict: bool,
-}
-
-impl Rules {
-    pub const MARGIN: f64 = 0.05;
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { thresholds: Thresholds::default(), margin: Self::MARGIN, varies: Vec::new(), strict: false }
-    }
-}
 
 /// How far two runs of the same lie apart on the host of the candidate, by case and figure, as a part.
 pub type NoiseFloors = BTreeMap<(String, Measure), f64>;

@@ -51,7 +51,9 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
                 None => Results::LoadTest { cases },
             }
         }
-        Spec::Apply(_) | Spec::Model(_) => return Err(ReportError::NothingMeasured),
+        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+            return Err(ReportError::NothingMeasured);
+        }
     };
     let history = past_runs::of(store, &row)?;
     Ok(Report {

@@ -1,6 +1,12 @@
 //! What stored data says, put into a shape for people and for programs. Renders; measures, decides and
 //! writes nothing.
 
+pub mod comparands;
+pub mod comparison_document;
+pub mod comparison_github;
+pub mod comparison_junit;
+pub mod comparison_markdown;
+pub mod comparison_words;
 pub mod content;
 mod conversation_status;
 pub mod csv;
@@ -8,6 +14,7 @@ pub mod escape;
 pub mod format;
 pub mod gather;
 pub mod html;
+pub mod judgement_document;
 mod load_plots;
 pub mod load_status;
 pub mod markdown;

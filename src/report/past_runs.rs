@@ -41,7 +41,7 @@ pub fn of(store: &Store, run: &RunRow) -> Result<Vec<Past>, ReportError> {
         let figure = match &row.spec {
             Spec::LlamaBench(_) => best_bench(&gather::bench_cases(&texts)?),
             Spec::LoadTest(_) => best_load(&load_status::cases(&texts)),
-            Spec::Apply(_) | Spec::Model(_) => None,
+            Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => None,
         };
         let (metric, value, stddev, case) = match figure {
             Some(figure) => (Some(figure.metric), Some(figure.value), figure.stddev, Some(figure.case)),

@@ -132,7 +132,9 @@ pub fn rank_models(
 pub fn rank_targets(store: &Store, run: &RunRow) -> Result<TargetRanking, PlanningError> {
     let cases = match &run.spec {
         Spec::LoadTest(_) => load_status::cases(&store.cases(run.id)?),
-        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => Vec::new(),
+        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+            Vec::new()
+        }
     };
     if cases.is_empty() {
         return Err(PlanningError::NoLoadTest { run: run.id });

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::content::RequestRow;
 use crate::request::load_test::Metric;
+use crate::run::comparand_load::OfRepeat;
 use crate::run::load_latency::of_request;
 use crate::run::measure_plan::{MeasurePlan, PromptPlan};
 use crate::run::plan::{Plan, Step};
@@ -19,18 +20,25 @@ const SLOWEST: usize = 10;
 /// # Errors
 /// A line that is no record.
 pub fn rows(lines: &[u8], case: u32, plan: Option<&Plan>) -> Result<Vec<RequestRow>, serde_json::Error> {
-    let repeats = repeats(case, plan);
-    let mut rows = lines
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let record: Record = serde_json::from_slice(line)?;
-            let repeat = repeats.get(&record.index).copied().unwrap_or(1);
-            Ok(row(record, repeat))
-        })
-        .collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let records = records(lines, case, plan)?;
+    let mut rows: Vec<RequestRow> = records.into_iter().map(|(repeat, record)| row(record, repeat)).collect();
     rows.sort_by_key(|row| (row.repeat, !row.warmup, row.n));
     Ok(rows)
+}
+
+/// A case's records with their repeats, from 1, as they were written.
+///
+/// # Errors
+/// A line that is no record.
+pub fn records(lines: &[u8], case: u32, plan: Option<&Plan>) -> Result<Vec<OfRepeat>, serde_json::Error> {
+    let repeats = repeats(case, plan);
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let record: Record = serde_json::from_slice(line)?;
+            Ok((repeats.get(&record.index).copied().unwrap_or(1), record))
+        })
+        .collect()
 }
 
 /// By the index that records have. A case is measured by one step alone, or its repeats by steps that count on.

@@ -67,6 +67,12 @@ pub struct Status {
     /// Model files, whole or on their way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFiles>,
+    /// Of a gate or a comparison: what came of the newest run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Value>,
+    /// Of a Baseline: what it pins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -323,10 +329,12 @@ pub fn past(measured: &Measured) -> Past {
         completed_at: run.completed_at.clone(),
         figures: match &run.spec {
             Spec::LoadTest(_) | Spec::Model(_) => PastFigures::Load { headline: run.headline.clone() },
-            Spec::LlamaBench(_) | Spec::Apply(_) => PastFigures::Bench {
-                pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),
-                tg_avg_ts: figures.and_then(|figures| figures.tg_avg_ts).map(four_places),
-            },
+            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+                PastFigures::Bench {
+                    pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),
+                    tg_avg_ts: figures.and_then(|figures| figures.tg_avg_ts).map(four_places),
+                }
+            }
         },
     }
 }

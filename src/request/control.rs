@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
+use super::gate::{self, Gate};
 use super::report_files::{self, ReportFiles};
 
 /// What an edit does to a run in progress.
@@ -34,7 +35,7 @@ pub enum DesiredState {
     Cancelled,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Control {
     pub desired: DesiredState,
     pub on_change: OnChange,
@@ -47,6 +48,9 @@ pub struct Control {
     /// Reports to write when a run ends.
     #[serde(default)]
     pub report: Option<ReportFiles>,
+    /// What each completed run is held against.
+    #[serde(default)]
+    pub gate: Option<Gate>,
 }
 
 /// Longest time in Running where the request does not say.
@@ -65,8 +69,9 @@ pub fn default_timeout_ms(kind: &str) -> u64 {
 pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
     let cancelled = fields.choice("state", &[("Cancelled", DesiredState::Cancelled)]);
     let suspended = fields.boolean("suspend").filter(|suspend| *suspend).map(|_| DesiredState::Suspended);
-    let runs = kind != "Apply";
-    let reports = runs && kind != "Model";
+    let measures = matches!(kind, "LlamaBench" | "LoadTest" | "Conversation");
+    let runs = measures || kind == "Model";
+    let timed = runs || kind == "Apply";
     Control {
         desired: cancelled.or(suspended).unwrap_or_default(),
         on_change: runs
@@ -86,8 +91,12 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
             .choice("onDelete", &[("Finish", OnDelete::Finish), ("Cancel", OnDelete::Cancel)])
             .unwrap_or_default(),
         rerun: fields.text("rerun").filter(|token| !token.is_empty()),
-        timeout_ms: fields.duration_ms("timeout").unwrap_or(default_timeout_ms(kind)),
+        timeout_ms: timed
+            .then(|| fields.duration_ms("timeout"))
+            .flatten()
+            .unwrap_or(default_timeout_ms(kind)),
         backoff_limit: runs.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
-        report: reports.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
+        report: measures.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
+        gate: measures.then(|| gate::decode_gate(fields.get("gate")?, fields.problems)).flatten(),
     }
 }

@@ -17,7 +17,7 @@ fn decode(spec: &str) -> Result<LoadTest, Vec<String>> {
     match validate(root, 0, "talk") {
         Ok(request) => match request.spec {
             Spec::LoadTest(test) => Ok(*test),
-            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => panic!("another kind"),
+            other => panic!("another kind: {}", other.kind()),
         },
         Err(problems) => Err(problems.iter().map(|problem| problem.locate(&text).to_string()).collect()),
     }
@@ -145,6 +145,13 @@ fn only_a_file_with_conversations_and_no_kind_is_data() {
 const ELSEWHERE: &[&str] = &[
     "targets",
     "gate",
+    "baseline",
+    "thresholds",
+    "fail",
+    "warn",
+    "margin",
+    "varies",
+    "strict",
     "apply",
     "dir",
     "tags",
@@ -180,7 +187,7 @@ fn the_example_has_every_field_of_the_tables() {
     }
     fn shape(of: &Shape, found: &mut Vec<&'static str>) {
         match of {
-            Shape::Map(fields) | Shape::Documents(fields) => names(fields, found),
+            Shape::Map(fields) | Shape::Documents(fields) | Shape::Thresholds(fields) => names(fields, found),
             Shape::List(inner) | Shape::OneOrMore(inner, _) => shape(inner, found),
             Shape::AnyOf(shapes) => shapes.iter().for_each(|inner| shape(inner, found)),
             Shape::Text
@@ -195,6 +202,7 @@ fn the_example_has_every_field_of_the_tables() {
             | Shape::Flags
             | Shape::ServerFlags
             | Shape::Objectives
+            | Shape::Limit
             | Shape::Bytes
             | Shape::Sha256
             | Shape::Hashes

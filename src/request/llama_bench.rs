@@ -86,7 +86,6 @@ impl LlamaBench {
 
 /// `None` where the spec has errors; they are in the fields' problems.
 pub fn decode(fields: &Fields<'_>) -> Option<LlamaBench> {
-    fields.not_yet("gate", "gates come with comparisons; take the field out");
     let service = fields.required("service").and_then(|_| fields.text("service"));
     Some(LlamaBench {
         params: fields.get("params").map(|node| flags::decode(node, fields.problems)),

@@ -68,7 +68,6 @@ pub(super) struct Own {
 
 /// The fields that all of them have. Every field is looked at, even where `prompts` are not usable.
 pub(super) fn served(fields: &Fields<'_>, own: Own, prompts: Option<Prompts>) -> Option<LoadTest> {
-    fields.not_yet("gate", "gates come with comparisons; take the field out");
     fields.not_yet("apply", "what a load test measures is no set of flags; take the field out");
     let targets = load_test_targets::decode(fields);
     let stream = fields.boolean("stream").unwrap_or(true);

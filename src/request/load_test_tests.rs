@@ -1,9 +1,10 @@
 use super::*;
 use crate::request::diagnostic::Located;
+use crate::request::gate::{Gate, Rules};
 use crate::request::load_test::*;
 use crate::request::report_files::{ReportFiles, ReportFormat};
 use crate::request::schema::{Field, Shape};
-use crate::request::{flags::Param, llama_bench, tree};
+use crate::request::{flags::Param, llama_bench, thresholds, tree};
 
 fn decode(spec: &str) -> Result<(LoadTest, Control), Vec<String>> {
     let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
@@ -17,7 +18,7 @@ fn decode(spec: &str) -> Result<(LoadTest, Control), Vec<String>> {
     let request = validate(root, 0, "stem").map_err(said)?;
     match request.spec {
         Spec::LoadTest(test) => Ok((*test, request.control)),
-        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => panic!("another kind"),
+        other => panic!("another kind: {}", other.kind()),
     }
 }
 
@@ -80,6 +81,7 @@ onDelete: Cancel
 timeout: 2h
 backoffLimit: 2
 report: { formats: [md, html, md], dir: nightly }
+gate: { baseline: main, thresholds: { ttft_p95: { fail: 30%, warn: ±20% } }, margin: 4%, varies: [image], strict: true }
 "#;
 
 #[test]
@@ -187,6 +189,7 @@ fn every_field_of_a_load_test_is_read() {
                 formats: vec![ReportFormat::Markdown, ReportFormat::Html],
                 dir: "nightly".to_owned(),
             }),
+            gate: Some(gate()),
         }
     );
     // Two models, one, none named; three rates, two counts, two lengths, twice.
@@ -551,10 +554,9 @@ fn objectives_are_named_by_metric_and_statistic() {
 #[test]
 fn what_this_version_cannot_do_with_a_load_test_is_refused_and_not_ignored() {
     refused(
-        &with("gate: {}\napply: {}"),
+        &with("apply: {}"),
         &[
-            "5:9: spec.gate is not supported by this version of benchlet (gates come with comparisons; take the field out)",
-            "6:10: spec.apply is not supported by this version of benchlet (what a load test measures is no set of flags; take the field out)",
+            "5:10: spec.apply is not supported by this version of benchlet (what a load test measures is no set of flags; take the field out)",
         ],
     );
 }
@@ -600,6 +602,14 @@ fn the_schema_takes_what_decoding_takes() {
     }
 }
 
+fn gate() -> Gate {
+    let mut rules =
+        Rules { margin: 0.04, varies: vec!["image".to_owned()], strict: true, ..Rules::default() };
+    let limits = thresholds::parse_threshold("fail:30%,warn:±20%").unwrap();
+    rules.thresholds.set(thresholds::Subject::parse("ttft_p95").unwrap(), limits);
+    Gate { baseline: "main".to_owned(), rules }
+}
+
 /// What the full example leaves out, because it cannot stand beside the rest.
 const ELSEWHERE: &[&str] = &[
     "target",
@@ -612,7 +622,6 @@ const ELSEWHERE: &[&str] = &[
     "role",
     "content",
     "state",
-    "gate",
     "apply",
 ];
 
@@ -629,7 +638,7 @@ fn the_full_example_has_every_field_of_the_tables() {
             Shape::Map(fields) => names(fields, found),
             Shape::List(inner) | Shape::OneOrMore(inner, _) => shape(inner, found),
             Shape::AnyOf(shapes) => shapes.iter().for_each(|inner| shape(inner, found)),
-            Shape::Documents(fields) => names(fields, found),
+            Shape::Documents(fields) | Shape::Thresholds(fields) => names(fields, found),
             Shape::Text
             | Shape::Boolean
             | Shape::Integer { .. }
@@ -643,6 +652,7 @@ fn the_full_example_has_every_field_of_the_tables() {
             | Shape::ServerFlags
             | Shape::Objectives
             | Shape::Case
+            | Shape::Limit
             | Shape::Bytes
             | Shape::Sha256
             | Shape::Hashes

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod apply;
+pub mod baseline;
 pub mod control;
 pub mod conversation;
 pub mod conversation_decode;
@@ -11,6 +12,7 @@ pub mod conversation_schema;
 pub mod diagnostic;
 pub mod fields;
 pub mod flags;
+pub mod gate;
 pub mod hash;
 pub mod llama_bench;
 pub mod load_test;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::conversation_schema::{CONVERSATION, FILE};
 use super::load_test_schema::LOAD_TEST;
 use super::model_schema::MODEL;
+use super::thresholds::Subject;
 
 /// One field of a map.
 #[derive(Debug)]
@@ -50,6 +51,10 @@ pub enum Shape {
     Objectives,
     /// Texts by name, or maps of these fields.
     Documents(&'static [Field]),
+    /// Limits by figure, each of these fields.
+    Thresholds(&'static [Field]),
+    /// `20%`, `±15%`.
+    Limit,
     /// A case's number or its columns.
     Case,
     /// A number of bytes.
@@ -71,9 +76,10 @@ pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str
 
 pub const API_VERSION: &str = "benchlet/v1";
 /// Kinds that this version carries out.
-pub const KINDS: &[&str] = &["LlamaBench", "LoadTest", "Conversation", "Apply", "Model"];
+pub const KINDS: &[&str] =
+    &["LlamaBench", "LoadTest", "Conversation", "Apply", "Model", "Baseline", "Comparison"];
 /// Kinds that the format reserves for later versions.
-pub const KINDS_TO_COME: &[&str] = &["Tune", "Baseline", "Comparison", "Schedule"];
+pub const KINDS_TO_COME: &[&str] = &["Tune", "Schedule"];
 
 // What every kind that measures has.
 pub(super) const SUSPEND: Field =
@@ -98,7 +104,7 @@ pub(super) const BACKOFF_LIMIT: Field = field(
     "How often a failed run is tried again (0).",
 );
 pub(super) const GATE: Field =
-    field("gate", Shape::Any, "A comparison with a baseline. Not in this version.");
+    field("gate", Shape::Map(GATE_FIELDS), "Hold every completed run against a baseline.");
 pub(super) const REPORT_FIELD: Field =
     field("report", Shape::Map(REPORT), "Reports to write when a run ends.");
 
@@ -208,6 +214,63 @@ pub const APPLY_FROM: &[Field] = &[
     field("metric", Shape::Text, "pp_avg_ts or tg_avg_ts; also picks the winning cell of a matrix."),
 ];
 
+const THRESHOLDS: Field = field(
+    "thresholds",
+    Shape::Thresholds(THRESHOLD),
+    "By figure: p95_latency, p50_latency, throughput, error_rate, pp_avg_ts, tg_avg_ts, ttft_p95, … Others keep their defaults.",
+);
+const MARGIN: Field =
+    field("margin", Shape::Percent, "A change for the worse that is none for the evidence (5%).");
+const VARIES: Field = field(
+    "varies",
+    Shape::OneOrMore(&Shape::Text, 50),
+    "Facts that may differ: image, n_threads, -t, or a group: hardware, engine, model, flags, workload; cases.",
+);
+const STRICT: Field =
+    field("strict", Shape::Boolean, "Warnings and what the evidence leaves open count as failures.");
+
+pub const GATE_FIELDS: &[Field] =
+    &[required("baseline", Shape::Text, "The baseline's name."), THRESHOLDS, MARGIN, VARIES, STRICT];
+
+pub const THRESHOLD: &[Field] = &[
+    field("fail", Shape::Limit, "A change for the worse beyond this fails; ±20% in either direction."),
+    field("warn", Shape::Limit, "A change beyond this warns."),
+];
+
+pub const RUN_SOURCE: &[Field] = &[
+    field("request", Shape::Text, "Name of the request."),
+    field("run", Shape::TextOr(&["Latest"]), "Its newest completed run (Latest), or a run's id."),
+];
+
+pub const COMPARED_WITH: &[Field] = &[
+    field("name", Shape::Text, "A baseline's name."),
+    field("request", Shape::Text, "Name of the request."),
+    field("run", Shape::TextOr(&["Latest"]), "Its newest completed run (Latest), or a run's id."),
+];
+
+pub const BASELINE: &[Field] = &[
+    required("name", Shape::Text, "The baseline's name: main, v1.4, before-upgrade."),
+    required("from", Shape::Map(RUN_SOURCE), "The run to pin; Latest is resolved once a generation."),
+    field("for", Shape::OneOf(&["Request", "Service"]), "Whose runs are compared with it (Request)."),
+    field("suspend", Shape::Boolean, "Pin nothing."),
+    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled pins nothing."),
+    field("rerun", Shape::Text, "Any new token pins the newest run again."),
+    ON_DELETE,
+];
+
+pub const COMPARISON: &[Field] = &[
+    required("baseline", Shape::Map(COMPARED_WITH), "What is compared with."),
+    required("candidate", Shape::Map(RUN_SOURCE), "What is judged: each newly completed run once."),
+    THRESHOLDS,
+    MARGIN,
+    VARIES,
+    STRICT,
+    field("suspend", Shape::Boolean, "Judge nothing."),
+    field("state", Shape::OneOf(&["Cancelled"]), "Cancelled judges nothing."),
+    field("rerun", Shape::Text, "Any new token judges the newest run again."),
+    ON_DELETE,
+];
+
 /// The fields of a kind's `spec`.
 pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
     match kind {
@@ -216,6 +279,8 @@ pub fn spec_fields(kind: &str) -> Option<&'static [Field]> {
         "Conversation" => Some(CONVERSATION),
         "Apply" => Some(APPLY),
         "Model" => Some(MODEL),
+        "Baseline" => Some(BASELINE),
+        "Comparison" => Some(COMPARISON),
         _ => None,
     }
 }
@@ -321,6 +386,14 @@ fn shape_schema(shape: &Shape) -> Value {
             "type": "object",
             "additionalProperties": { "anyOf": [{ "type": "string" }, map_schema(fields)] },
         }),
+        Shape::Thresholds(fields) => json!({
+            "type": "object",
+            "propertyNames": { "enum": Subject::all().map(|subject| subject.to_string()).collect::<Vec<_>>() },
+            "additionalProperties": map_schema(fields),
+        }),
+        Shape::Limit => {
+            json!({ "type": "string", "pattern": "^(±|[+]-)?[0-9.]+ *%$", "examples": ["20%", "±15%"] })
+        }
         Shape::Case => json!({ "type": ["integer", "object"] }),
         Shape::Bytes => json!({ "type": "integer", "minimum": 1 }),
         Shape::Sha256 => json!({ "type": "string", "pattern": "^(sha256:)?[0-9A-Fa-f]{64}$" }),

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::apply::{self, Apply};
+use super::baseline::{self, Baseline};
 use super::control::{self, Control};
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::fields::{Fields, Problems};
 use super::flags::Param;
+use super::gate::{self, Comparison};
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
 use super::model::{self, Model};
@@ -33,6 +35,8 @@ pub enum Spec {
     LoadTest(Box<LoadTest>),
     Apply(Apply),
     Model(Model),
+    Baseline(Baseline),
+    Comparison(Box<Comparison>),
 }
 
 impl Spec {
@@ -69,6 +73,10 @@ impl Spec {
             Self::Apply(_) => return Err("an Apply makes no run, so nothing can be set for it".to_owned()),
             Self::Model(_) if set.is_empty() => {}
             Self::Model(_) => return Err("a Model measures nothing, so nothing can be set for it".to_owned()),
+            Self::Baseline(_) | Self::Comparison(_) if set.is_empty() => {}
+            Self::Baseline(_) | Self::Comparison(_) => {
+                return Err(format!("a {} makes no run, so nothing can be set for it", self.kind()));
+            }
         }
         *self = changed;
         Ok(())
@@ -81,6 +89,8 @@ impl Spec {
             Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
             Self::Model(_) => "Model",
+            Self::Baseline(_) => "Baseline",
+            Self::Comparison(_) => "Comparison",
         }
     }
 
@@ -88,7 +98,7 @@ impl Spec {
     pub fn measures(&self) -> bool {
         match self {
             Self::LlamaBench(_) | Self::LoadTest(_) => true,
-            Self::Apply(_) | Self::Model(_) => false,
+            Self::Apply(_) | Self::Model(_) | Self::Baseline(_) | Self::Comparison(_) => false,
         }
     }
 }
@@ -141,6 +151,8 @@ fn decode(root: &Node, index: usize, stem: &str, problems: &Problems) -> Option<
         "LoadTest" => Spec::LoadTest(Box::new(load_test_decode::decode(&fields, control.timeout_ms)?)),
         "Conversation" => Spec::LoadTest(Box::new(conversation_decode::decode(&fields)?)),
         "Model" => Spec::Model(model::decode(&fields)?),
+        "Baseline" => Spec::Baseline(baseline::decode(&fields)?),
+        "Comparison" => Spec::Comparison(Box::new(gate::decode_comparison(&fields)?)),
         _ => Spec::Apply(apply::decode(&fields)?),
     };
     Some(ValidRequest {
@@ -299,7 +311,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "2:7: kind Tune is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Conversation, Apply, Model)"
+                "2:7: kind Tune is not supported by this version of benchlet (it carries out LlamaBench, LoadTest, Conversation, Apply, Model, Baseline, Comparison)"
             ]
         );
     }

@@ -100,6 +100,19 @@ reasons! {
     ApplyFailed,
     InternalError,
     Idle,
+    // What becomes of comparisons.
+    Judging,
+    Judged,
+    /// No baseline of that name is there for the run.
+    NoBaseline,
+    NotComparable,
+    PolicyPass,
+    PolicyWarn,
+    PolicyFail,
+    /// Under `strict`: the figures passed, and the evidence does not carry it.
+    EvidenceRegression,
+    EvidenceInconclusive,
+    BaselineSet,
     // How load tests fail.
     /// The engine does not answer, or not as one that is ready.
     EngineUnreachable,

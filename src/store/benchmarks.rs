@@ -101,7 +101,9 @@ impl super::Store {
 pub(super) fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), StoreError> {
     match &new.spec {
         Spec::LlamaBench(_) => {}
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) => return Ok(()),
+        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+            return Ok(());
+        }
     }
     connection
         .prepare_cached(

@@ -2,10 +2,12 @@
 //! every statement; knows nothing of files, executors or decisions.
 
 pub mod applies;
+pub mod baselines;
 pub mod benchmarks;
 pub mod commands;
 pub mod events;
 pub mod facts;
+pub mod judgements;
 pub mod load_results;
 pub mod model_files;
 pub mod model_history;

@@ -335,7 +335,7 @@ pub fn delete(connection: &Connection, id: Uuid, now: &str) -> Result<(), StoreE
 fn inline_apply(spec: &Spec) -> Option<&InlineApply> {
     match spec {
         Spec::LlamaBench(spec) => spec.apply.as_ref(),
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) => None,
+        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => None,
     }
 }
 

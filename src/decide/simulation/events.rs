@@ -97,6 +97,7 @@ fn control() -> impl Strategy<Value = Control> {
             timeout_ms,
             backoff_limit,
             report: None,
+            gate: None,
         },
     )
 }

@@ -51,7 +51,9 @@ impl Sim {
             return;
         }
         match &decision.action {
-            Action::Register(_) | Action::Satisfy { .. } | Action::CreateApply(_) => panic!("{decision:?}"),
+            Action::Register(_) | Action::Satisfy { .. } | Action::CreateApply(_) | Action::Pin(_) => {
+                panic!("{decision:?}")
+            }
             Action::CreateRun(new) => assert!(new.command.is_some(), "{decision:?}"),
             Action::EndRun { ending, .. } => {
                 // What has begun was led to its end before.
@@ -68,6 +70,7 @@ impl Sim {
                 }
             }
             Action::Wait
+            | Action::Judge(_)
             | Action::Admit { .. }
             | Action::Retry { .. }
             | Action::StartJob { .. }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::observed::{Document, Observed, OtherRun, Run, Verb, World};
+use super::observed::{Document, Judging, Observed, OtherRun, Run, Verb, World};
 use super::{Action, Decision, next_action, overlap, share_service};
 use crate::run::clock::Now;
 use crate::run::phase::{Phase, RunState};
@@ -185,6 +185,7 @@ impl Sim {
             }
         });
         Observed {
+            judging: Judging::Nothing,
             now: self.now(),
             name: name.to_owned(),
             document: self.document(name),
@@ -347,7 +348,9 @@ impl Sim {
                     self.wake(&other.request);
                 }
             }
-            Action::CreateApply(_) | Action::StartApply { .. } => unreachable!("nothing here is applied"),
+            Action::CreateApply(_) | Action::StartApply { .. } | Action::Pin(_) | Action::Judge(_) => {
+                unreachable!("nothing here is applied, pinned or judged")
+            }
             Action::Answer { command, .. } => self.rows.answer(command),
         }
         Ok(())

@@ -43,6 +43,7 @@ pub fn control() -> Control {
         timeout_ms: 20_000,
         backoff_limit: 0,
         report: None,
+        gate: None,
     }
 }
 
@@ -97,7 +98,9 @@ pub fn resolve(run: Uuid, spec: &Spec, timeout_ms: u64, docker: bool) -> Result<
         Spec::LoadTest(spec) => {
             load_plan::resolve(spec, &load_tests::surroundings(run, timeout_ms, docker)).map(Box::new)
         }
-        Spec::Apply(_) | Spec::Model(_) => unreachable!("nothing here is applied or downloaded"),
+        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+            unreachable!("nothing here is applied, downloaded, pinned or compared")
+        }
     }
 }
 

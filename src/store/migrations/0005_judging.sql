@@ -52,3 +52,6 @@ CREATE TABLE imports (
 -- Names the row of another database that a row came from, so that it comes once.
 ALTER TABLE benchmark_results ADD COLUMN import_key TEXT;
 CREATE UNIQUE INDEX benchmark_results_import ON benchmark_results (import_key) WHERE import_key IS NOT NULL;
+CREATE INDEX runs_pinned ON runs (id) WHERE pinned = 1;
+CREATE INDEX judgements_without_baseline ON judgements (request_name) WHERE baseline_run IS NULL;
+CREATE INDEX requests_judging ON requests (name) WHERE kind IN ('Baseline', 'Comparison');
