@@ -69,6 +69,7 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Remove {
+    /// The baseline's name
     pub name: String,
     /// Of several of the name, the one for this request or service
     #[arg(long = "for", value_name = "REQUEST|SERVICE")]

@@ -18,6 +18,8 @@ mod simulation;
 #[cfg(test)]
 mod single_decisions;
 #[cfg(test)]
+mod single_judging;
+#[cfg(test)]
 mod single_load_tests;
 #[cfg(test)]
 mod single_requests;

@@ -103,9 +103,9 @@ impl Comparability {
 }
 
 impl Difference {
-    /// `n_threads: 2, then 1`
+    /// `n_threads differs: 2, then 1`
     pub fn words(&self) -> String {
-        format!("{}: {}, then {}", self.fact, self.baseline, self.candidate)
+        format!("{} differs: {}, then {}", self.fact, self.baseline, self.candidate)
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(names(&found.differences), ["gpus"]);
         assert_eq!(found.unknown, ["driver"]);
         assert!(!found.is_comparable());
-        assert_eq!(found.differences[0].words(), "gpus: H100, then A100");
+        assert_eq!(found.differences[0].words(), "gpus differs: H100, then A100");
     }
 
     #[test]

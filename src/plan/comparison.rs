@@ -136,8 +136,7 @@ pub fn compare(
 ) -> Comparison {
     let comparability = comparability(&baseline.facts, &candidate.facts, &rules.varies);
     let mut reasons = obstacles(baseline, candidate, rules);
-    reasons
-        .extend(comparability.differences.iter().map(|difference| format!("{} differ", difference.words())));
+    reasons.extend(comparability.differences.iter().map(|difference| difference.words()));
     let mut rows = Vec::new();
     let mut missing = 0;
     for case in &candidate.cases {
