@@ -30,6 +30,7 @@ pub mod models;
 pub mod new;
 pub mod new_conversation;
 pub mod new_load_test;
+pub mod noise;
 pub mod output;
 mod phase_words;
 pub mod plan;
@@ -50,6 +51,7 @@ pub mod services;
 pub mod set_flag;
 pub mod sim;
 pub mod state_dir;
+pub mod trend;
 pub mod validate;
 mod validate_output;
 pub mod wait;
@@ -184,6 +186,8 @@ pub enum Command {
     Rank(rank::Rank),
     Compare(compare::Compare),
     Baseline(baseline::BaselineVerb),
+    Trend(trend::TrendVerb),
+    Noise(noise::Noise),
     Report(report::Report),
     Diff(diff::Diff),
     Apply(apply::Apply),
@@ -250,6 +254,8 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Rank(verb) => rank::run(verb, &places.settings_without_requests()?, console),
         Command::Compare(verb) => compare::run(verb, &places.settings()?, console),
         Command::Baseline(verb) => baseline::run(verb, &places.settings()?, console),
+        Command::Trend(verb) => trend::run(verb, &places.settings()?, console),
+        Command::Noise(verb) => noise::run(verb, &places.settings()?, console),
         Command::Report(verb) => report::run(verb, &places.settings()?, console),
         Command::Diff(verb) => diff::run(verb, &places.settings()?, console),
         Command::Apply(verb) => apply::run(verb, &places.settings()?, console),

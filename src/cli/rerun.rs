@@ -1,6 +1,7 @@
 //! `benchlet rerun`: leaves the order to run a request once more.
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::error::CliError;
 use super::output::Console;
@@ -75,6 +76,17 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
 }
 
 fn wait_for(store: &Store, settings: &Settings, order: i64, console: &mut Console) -> Result<(), CliError> {
+    let run = until_made(store, settings, order)?;
+    console.line(format!("run {}", phase_words::short_id(run)))?;
+    console.flush()?;
+    wait::until_ended(store, run, console).map(drop)
+}
+
+/// Waits until the controller has made the run that an order asks for.
+///
+/// # Errors
+/// The order made no run, or the controller has stopped.
+pub fn until_made(store: &Store, settings: &Settings, order: i64) -> Result<Uuid, CliError> {
     let mut watcher = store.watcher()?;
     loop {
         if watcher.changed()
@@ -84,9 +96,7 @@ fn wait_for(store: &Store, settings: &Settings, order: i64, console: &mut Consol
             let Some(run) = command.run else {
                 return Err(CliError::no(format!("the order made no run: {outcome}")));
             };
-            console.line(format!("run {}", phase_words::short_id(run)))?;
-            console.flush()?;
-            return wait::until_ended(store, run, console).map(drop);
+            return Ok(run);
         }
         if state_dir::controller(settings).is_none() {
             return Err(CliError::no("the controller has stopped before it carried the order out")

@@ -284,6 +284,16 @@ fn timed_out(verb: &Wait, settings: &Settings, standing: &Standing) -> CliError 
 /// # Errors
 /// It ended otherwise than Completed: exit code 1.
 pub fn until_ended(store: &Store, run: Uuid, console: &mut Console) -> Result<RunRow, CliError> {
+    let (row, words) = until_completed(store, run)?;
+    console.line(words)?;
+    Ok(row)
+}
+
+/// The same without a word; what would have been said comes with the run.
+///
+/// # Errors
+/// A run that did not complete, or was deleted.
+pub fn until_completed(store: &Store, run: Uuid) -> Result<(RunRow, String), CliError> {
     let mut watcher = store.watcher()?;
     loop {
         if watcher.changed() {
@@ -295,8 +305,8 @@ pub fn until_ended(store: &Store, run: Uuid, console: &mut Console) -> Result<Ru
                     return Err(CliError::no(format!("the run {run} is {}", in_words(&summary)))
                         .maybe_hint(end.hint.clone()));
                 }
-                console.line(format!("the run {run} is {}{}", summary.phase, figures(store, run)?))?;
-                return Ok(row);
+                let words = format!("the run {run} is {}{}", summary.phase, figures(store, run)?);
+                return Ok((row, words));
             }
         }
         std::thread::sleep(POLL);

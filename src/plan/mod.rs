@@ -40,4 +40,5 @@ pub mod shell_words;
 pub mod synthetic_prompts;
 pub mod target_ranking;
 pub mod text_diff;
+pub mod trend;
 pub mod worker_sweep;

@@ -33,6 +33,18 @@ pub enum ComparandError {
 /// # Errors
 /// A run that has not completed, measures nothing, or cannot be read.
 pub fn of_run(store: &Store, row: &RunRow, label: &str) -> Result<Comparand, ComparandError> {
+    side(store, row, label, true)
+}
+
+/// The same without the requests' values, for whoever looks at figures alone.
+///
+/// # Errors
+/// As [`of_run`].
+pub fn figures_of(store: &Store, row: &RunRow) -> Result<Comparand, ComparandError> {
+    side(store, row, &row.request, false)
+}
+
+fn side(store: &Store, row: &RunRow, label: &str, samples: bool) -> Result<Comparand, ComparandError> {
     let phase = row.state.phase();
     if phase != Phase::Completed {
         return Err(ComparandError::NotCompleted { run: row.id, phase });
@@ -45,7 +57,7 @@ pub fn of_run(store: &Store, row: &RunRow, label: &str) -> Result<Comparand, Com
     let texts = store.cases(row.id)?;
     let (cases, facts) = match &row.spec {
         Spec::LlamaBench(_) => bench(store, row, &found)?,
-        Spec::LoadTest(_) => load(store, row, &found, &texts)?,
+        Spec::LoadTest(_) => load(store, row, &found, &texts, samples)?,
         Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             return Err(ComparandError::NothingMeasured { run: row.id, kind: row.spec.kind() });
         }
@@ -68,7 +80,7 @@ pub fn of_run(store: &Store, row: &RunRow, label: &str) -> Result<Comparand, Com
 /// # Errors
 /// What speaks against it.
 pub fn fit_for_baseline(store: &Store, row: &RunRow) -> Result<(), ComparandError> {
-    let side = of_run(store, row, &row.request)?;
+    let side = figures_of(store, row)?;
     let unfit = |why: String| ComparandError::Unfit { run: row.id, why };
     if side.simulated {
         return Err(unfit("its figures are made up".to_owned()));
@@ -122,6 +134,7 @@ fn load(
     row: &RunRow,
     found: &Fingerprint,
     texts: &[String],
+    samples: bool,
 ) -> Result<(Vec<ComparedCase>, Facts), ComparandError> {
     let decoded = |what| move |source| ComparandError::Decode { run: row.id, what, source };
     let cases = texts
@@ -130,7 +143,7 @@ fn load(
         .collect::<Result<Vec<LoadCase>, _>>()
         .map_err(decoded("case"))?;
     let mut records = Vec::new();
-    for case in &cases {
+    for case in cases.iter().filter(|_| samples) {
         let lines = store.request_records(row.id, case.case)?.unwrap_or_default();
         let of_case = request_rows::records(&lines, case.case, row.plan.as_ref());
         records.push(of_case.map_err(decoded("request record"))?);

@@ -3,7 +3,7 @@
 
 use super::content::{Past, Report, Results};
 use super::plot::{Chart, Curve, Figure, Mark, Plot, Scale};
-use super::{outline_bench, outline_conversation, outline_load, outline_setup};
+use super::{outline_bench, outline_conversation, outline_history, outline_load, outline_setup};
 use crate::run::clock::human_ms;
 use crate::run::load_words::{ms, short};
 
@@ -152,7 +152,9 @@ fn history(report: &Report, blocks: &mut Vec<Block>) {
         return;
     }
     blocks.push(Block::Heading(2, "History".to_owned()));
-    blocks.extend(history_figure(report, past));
+    let known = outline_history::same_figure(past);
+    blocks.extend(outline_history::figure(report, &known));
+    blocks.extend(outline_history::changes(&known));
     let rows = past
         .iter()
         .rev()
@@ -183,38 +185,6 @@ fn history(report: &Report, blocks: &mut Vec<Block>) {
         ],
         rows,
     ));
-}
-
-/// Of the runs with the same figure as the newest one that has any.
-fn history_figure(report: &Report, past: &[Past]) -> Option<Block> {
-    let metric = past.iter().rev().find_map(|run| run.metric.as_deref())?;
-    let known = || past.iter().filter(|run| run.metric.as_deref() == Some(metric));
-    let points: Vec<[f64; 2]> =
-        (1..).zip(known()).filter_map(|(at, run)| Some([f64::from(at), run.value?])).collect();
-    if points.len() < 2 {
-        return None;
-    }
-    // Not from zero: what is looked for here is a change.
-    let values = || points.iter().map(|point| point[1]);
-    let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
-    let room = (high - low).max(high * 0.05);
-    let ticks = (1..).zip(known()).map(|(at, run)| {
-        let day = run.completed_at.as_deref().and_then(|at| at.get(..10)).unwrap_or_default();
-        (f64::from(at), day.to_owned())
-    });
-    let plot = Plot {
-        x_title: "runs, oldest first".to_owned(),
-        y_title: metric.to_owned(),
-        x_scale: Scale::Linear,
-        x_ticks: Some(ticks.collect()),
-        y_range: Some([(low - room).max(0.0), high + room]),
-        curves: vec![Curve { name: metric.to_owned(), points, mark: Mark::LineAndDots, colour: 0 }],
-    };
-    Some(Block::Figures(vec![Figure {
-        title: format!("{metric} over the last runs"),
-        simulated: report.simulated,
-        chart: Chart::Lines(plot),
-    }]))
 }
 
 /// A rate that may be unknown.

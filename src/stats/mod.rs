@@ -9,6 +9,7 @@ pub mod drift;
 pub mod evidence;
 pub mod false_discovery;
 pub mod mean_difference;
+pub mod noise_floor;
 pub mod percentile_interval;
 pub mod prediction;
 pub mod proportion;
