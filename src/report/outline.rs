@@ -1,8 +1,8 @@
 //! A report for people: headings, tables, texts and plots in their order, the same for every format that
 //! is read rather than parsed. Chooses and rounds; escapes nothing, which is the renderers'.
 
-use super::content::{Past, Report, Results};
-use super::plot::{Chart, Curve, Figure, Mark, Plot, Scale};
+use super::content::{Report, Results};
+use super::plot::Figure;
 use super::{outline_bench, outline_conversation, outline_history, outline_load, outline_setup};
 use crate::run::clock::human_ms;
 use crate::run::load_words::{ms, short};

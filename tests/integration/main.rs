@@ -9,6 +9,7 @@ mod cli_runs;
 mod cli_sim;
 mod cli_state;
 mod cli_validate;
+mod comparisons;
 mod controller_alone;
 mod controller_daemon_away;
 mod controller_edits;
