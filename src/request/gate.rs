@@ -185,7 +185,6 @@ fn thresholds(node: &Node, fields: &Fields<'_>, thresholds: &mut Thresholds) {
             warn: limits.parsed("warn", Limit::parse),
         };
         if let Ok(subject) = subject {
-            // Without a limit a figure is shown and not judged any more.
             thresholds.set(subject, threshold);
         }
     }

@@ -163,14 +163,20 @@ impl Thresholds {
             });
         }
         self.by_subject.insert(subject, threshold);
-        self.asked.push(subject);
+        if threshold == Threshold::default() {
+            self.asked.retain(|known| *known != subject);
+        } else {
+            self.asked.push(subject);
+        }
     }
 
-    /// A figure's threshold: one that names it goes before one that names its kind.
+    /// A figure's threshold: one that names it goes before one that names its kind. One without a limit takes a
+    /// default away.
     pub fn of(&self, measure: Measure, open_loop: bool) -> Option<Threshold> {
         let speaking = |subject: &Subject| subject.speaks_of(measure, open_loop);
         let known = self.by_subject.iter().filter(|(subject, _)| speaking(subject) > 0);
-        known.max_by_key(|(subject, _)| speaking(subject)).map(|(_, threshold)| *threshold)
+        let found = known.max_by_key(|(subject, _)| speaking(subject)).map(|(_, threshold)| *threshold);
+        found.filter(|threshold| threshold.fail.is_some() || threshold.warn.is_some())
     }
 
     /// Whether somebody asked for this figure by name.

@@ -24,6 +24,7 @@ mod examples;
 mod executor_docker;
 mod executor_process;
 mod file_server;
+mod gates;
 mod intake;
 mod load_bench;
 mod load_test_failures;
