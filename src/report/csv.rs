@@ -79,8 +79,8 @@ fn bench_case(case: &BenchCase) -> Record {
         maybe("avg_ts", case.avg_ts),
         maybe("stddev_ts", case.stddev_ts),
         maybe("median_ts", case.median_ts),
-        maybe("min_ts", case.summary.as_ref().map(|summary| summary.min)),
-        maybe("max_ts", case.summary.as_ref().map(|summary| summary.max)),
+        maybe("min_ts", case.summary.as_ref().and_then(|summary| summary.min)),
+        maybe("max_ts", case.summary.as_ref().and_then(|summary| summary.max)),
         pair("launches", case.samples_ts.len()),
         pair("repetitions", case.samples_ts.iter().map(Vec::len).sum::<usize>()),
         pair("slow_first_launches", slow.join(" ")),
@@ -208,9 +208,9 @@ fn conversation(held: &ConversationFigures) -> Record {
 fn summary(name: &str, summary: Option<&Summary>) -> Vec<(String, String)> {
     let intervals = summary.map(|summary| summary.intervals).unwrap_or_default();
     let column = |part: &str, value: Option<f64>| maybe(&format!("{name}_{part}"), value);
-    let of = |part: fn(&Summary) -> f64| summary.map(part);
+    let of = |part: fn(&Summary) -> Option<f64>| summary.and_then(part);
     vec![
-        maybe(&format!("{name}_count"), summary.map(|summary| summary.count)),
+        maybe(&format!("{name}_count"), summary.and_then(|summary| summary.count)),
         column("mean", of(|summary| summary.mean)),
         column("stddev", summary.and_then(|summary| summary.stddev)),
         column("min", of(|summary| summary.min)),
