@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod fields;
 pub mod flags;
 pub mod hash;
+pub mod imported;
 pub mod llama_bench;
 pub mod load_test;
 pub mod load_test_decode;

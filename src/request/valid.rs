@@ -94,7 +94,7 @@ impl Spec {
 }
 
 /// Longest name, in characters.
-const LONGEST_NAME: usize = 128;
+pub const LONGEST_NAME: usize = 128;
 
 /// The identity that a document claims: its `metadata.name`, for the first document of a file else
 /// the file's stem. Known even where the rest of the document is not valid.

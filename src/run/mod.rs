@@ -9,6 +9,7 @@ pub mod conversation_case;
 pub mod conversation_figures;
 pub mod conversation_words;
 pub mod fingerprint;
+pub mod imported;
 pub mod llama_bench_row;
 pub mod load_case;
 mod load_counted;
