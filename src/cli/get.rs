@@ -276,6 +276,7 @@ fn service(request: &RequestSummary) -> Option<String> {
         Spec::LlamaBench(spec) => Some(spec.service.clone()),
         Spec::LoadTest(spec) => Some(load_plan::service_words(spec)),
         Spec::Model(spec) => Some(spec.source.to_string()),
+        Spec::Imported(spec) => Some(spec.file.clone()),
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {

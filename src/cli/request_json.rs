@@ -50,7 +50,7 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
                 Spec::Model(_) => {
                     status.insert("model".to_owned(), json!(store.model_files(last.id)?));
                 }
-                Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => {
+                Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Imported(_) => {
                     status.insert("results".to_owned(), results(store, last)?);
                 }
             }
@@ -137,6 +137,10 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
     match &row.spec {
         Spec::Model(_) => value["model"] = json!(store.model_files(row.id)?),
         Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) => value["results"] = results(store, line)?,
+        Spec::Imported(spec) => {
+            value["imported"] = json!(spec);
+            value["results"] = results(store, line)?;
+        }
     }
     Ok(value)
 }
@@ -146,8 +150,9 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
-    if matches!(run.kind.as_str(), "LoadTest" | "Conversation") {
-        return Ok(json!({ "simulated": run.simulated, "cases": cases(store, run.id)? }));
+    let cases = cases(store, run.id)?;
+    if are_of_load(&run.kind, &cases) {
+        return Ok(json!({ "simulated": run.simulated, "cases": cases }));
     }
     Ok(json!({
         "pp_avg_ts": run.pp_avg_ts,
@@ -155,8 +160,17 @@ pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
         "tg_avg_ts": run.tg_avg_ts,
         "tg_stddev_ts": run.tg_stddev_ts,
         "simulated": run.simulated,
-        "cases": cases(store, run.id)?,
+        "cases": cases,
     }))
+}
+
+/// Whether a run's cases are those of a load test or a conversation; of what was imported its cases tell.
+pub fn are_of_load(kind: &str, cases: &[Value]) -> bool {
+    match kind {
+        "LoadTest" | "Conversation" => true,
+        "Imported" => cases.first().is_some_and(|case| case.get("metrics").is_some()),
+        _ => false,
+    }
 }
 
 /// # Errors

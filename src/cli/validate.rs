@@ -258,7 +258,7 @@ impl Checker {
                 };
                 named.targets.iter().zip(nodes).filter_map(of_target).collect()
             }
-            Spec::Apply(_) | Spec::Model(_) => Vec::new(),
+            Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => Vec::new(),
         }
     }
 

@@ -14,6 +14,7 @@ mod crash;
 mod doorbell;
 mod engines;
 mod execute;
+pub mod imports;
 mod jobs;
 mod load_inputs;
 mod load_results;

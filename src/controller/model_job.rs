@@ -38,7 +38,7 @@ fn model_of(context: &Context, run: Uuid) -> Result<Model, Refusal> {
     let row = context.store.run(run).map_err(store_refusal)?;
     match row.map(|row| row.spec) {
         Some(Spec::Model(model)) => Ok(model),
-        Some(Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_)) | None => {
+        Some(Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Imported(_)) | None => {
             Err(Refusal::new(Reason::InternalError, "the run asks for no model"))
         }
     }

@@ -92,7 +92,7 @@ async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> 
             | RunState::Running { .. }
             | RunState::Collecting { .. }
             | RunState::Ended(_),
-            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_),
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_),
         ) => None,
     };
     let task = match current_task(&row) {

@@ -267,10 +267,14 @@ fn base(
                 load = load_status::cases(&cases);
                 status.results = Some(load_status::results(&load, run.simulated));
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), Some(figures), false) => {
+            (
+                Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_),
+                Some(figures),
+                false,
+            ) => {
                 status.results = Some(status_document::results(figures, &cases, run.simulated));
             }
-            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_), None, false) => {}
+            (Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_), None, false) => {}
         }
     }
     status.history = runs

@@ -43,7 +43,7 @@ pub fn next_action(observed: &Observed) -> Decision {
                 measured_run::restarted(observed, run).unwrap_or_else(|| model::advance(observed, run))
             }
             // An apply has no run; one that stands here came from a store that is not ours.
-            Spec::Apply(_) => measured_run::not_runnable(run),
+            Spec::Apply(_) | Spec::Imported(_) => measured_run::not_runnable(run),
         };
     }
     if let Some(decision) = apply::carry_out(observed) {

@@ -153,7 +153,11 @@ fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
         (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
         (Spec::Apply(_), Spec::Apply(_)) | (Spec::Model(_), Spec::Model(_)) => true,
-        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_), _) => false,
+        (Spec::Imported(run), Spec::Imported(file)) => run == file,
+        (
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_),
+            _,
+        ) => false,
     }
 }
 
@@ -255,6 +259,8 @@ pub fn next_run(observed: &Observed) -> Decision {
             Decision::act(Action::CreateRun(Box::new(run)), reason)
         }
         Spec::Apply(spec) => apply::from_request(observed, record, spec, token, reason),
+        // No document asks for one; this record came from a store that is not ours.
+        Spec::Imported(_) => Decision::idle(Reason::Idle, "what was imported is not measured here"),
     }
 }
 
@@ -311,6 +317,7 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
     Some(match &record.spec {
         Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Model(_) => rerun(observed, record, command, set),
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
+        Spec::Imported(_) => answer("what was imported is not measured here", Reason::Idle),
     })
 }
 
@@ -340,7 +347,7 @@ fn new_run(observed: &Observed, record: &Record, spec: Spec) -> NewRun {
     let service = match &spec {
         Spec::LlamaBench(spec) => spec.service.clone(),
         Spec::LoadTest(spec) => load_plan::service_words(spec),
-        Spec::Apply(_) => String::new(),
+        Spec::Apply(_) | Spec::Imported(_) => String::new(),
         // No service; lists show where it comes from in its place.
         Spec::Model(spec) => spec.source.to_string(),
     };

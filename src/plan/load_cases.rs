@@ -118,7 +118,9 @@ pub(super) mod tests {
         let root = stream.documents[0].root.as_ref().unwrap();
         match validate(root, 0, "a").unwrap().spec {
             Spec::LoadTest(test) => *test,
-            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => panic!("another kind"),
+            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => {
+                panic!("another kind")
+            }
         }
     }
 

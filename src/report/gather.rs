@@ -11,6 +11,7 @@ use super::load_status;
 use super::past_runs;
 use super::request_rows;
 use super::status_document;
+use crate::request::imported::Measured;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
 use crate::run::phase::RunState;
@@ -51,6 +52,11 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
                 None => Results::LoadTest { cases },
             }
         }
+        Spec::Imported(spec) => match spec.measured {
+            Measured::LlamaBench => Results::LlamaBench { cases: bench_cases(&texts)? },
+            Measured::LoadTest => Results::LoadTest { cases: load_cases(store, &row, &texts)? },
+            Measured::Conversation => Results::Conversation { cases: load_cases(store, &row, &texts)? },
+        },
         Spec::Apply(_) | Spec::Model(_) => return Err(ReportError::NothingMeasured),
     };
     let history = past_runs::of(store, &row)?;

@@ -17,7 +17,9 @@ fn decode(spec: &str) -> Result<LoadTest, Vec<String>> {
     match validate(root, 0, "talk") {
         Ok(request) => match request.spec {
             Spec::LoadTest(test) => Ok(*test),
-            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => panic!("another kind"),
+            Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => {
+                panic!("another kind")
+            }
         },
         Err(problems) => Err(problems.iter().map(|problem| problem.locate(&text).to_string()).collect()),
     }

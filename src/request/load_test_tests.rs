@@ -17,7 +17,7 @@ fn decode(spec: &str) -> Result<(LoadTest, Control), Vec<String>> {
     let request = validate(root, 0, "stem").map_err(said)?;
     match request.spec {
         Spec::LoadTest(test) => Ok((*test, request.control)),
-        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) => panic!("another kind"),
+        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => panic!("another kind"),
     }
 }
 

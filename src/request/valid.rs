@@ -7,6 +7,7 @@ use super::control::{self, Control};
 use super::diagnostic::{Diagnostic, did_you_mean};
 use super::fields::{Fields, Problems};
 use super::flags::Param;
+use super::imported::Imported;
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
 use super::model::{self, Model};
@@ -33,6 +34,8 @@ pub enum Spec {
     LoadTest(Box<LoadTest>),
     Apply(Apply),
     Model(Model),
+    /// Of runs alone: no document asks for one.
+    Imported(Imported),
 }
 
 impl Spec {
@@ -69,6 +72,7 @@ impl Spec {
             Self::Apply(_) => return Err("an Apply makes no run, so nothing can be set for it".to_owned()),
             Self::Model(_) if set.is_empty() => {}
             Self::Model(_) => return Err("a Model measures nothing, so nothing can be set for it".to_owned()),
+            Self::Imported(_) => return Err("what was imported cannot be measured here".to_owned()),
         }
         *self = changed;
         Ok(())
@@ -81,6 +85,7 @@ impl Spec {
             Self::LoadTest(_) => "LoadTest",
             Self::Apply(_) => "Apply",
             Self::Model(_) => "Model",
+            Self::Imported(_) => "Imported",
         }
     }
 
@@ -88,7 +93,7 @@ impl Spec {
     pub fn measures(&self) -> bool {
         match self {
             Self::LlamaBench(_) | Self::LoadTest(_) => true,
-            Self::Apply(_) | Self::Model(_) => false,
+            Self::Apply(_) | Self::Model(_) | Self::Imported(_) => false,
         }
     }
 }

@@ -101,7 +101,7 @@ impl super::Store {
 pub(super) fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), StoreError> {
     match &new.spec {
         Spec::LlamaBench(_) => {}
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) => return Ok(()),
+        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => return Ok(()),
     }
     connection
         .prepare_cached(

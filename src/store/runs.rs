@@ -15,7 +15,7 @@ use crate::run::phase::{Phase, RunState};
 use crate::run::plan::{Blueprint, Plan};
 
 /// Version of `state_json`, so that a newer binary can finish an older one's runs.
-const STATE_VERSION: u32 = 1;
+pub(super) const STATE_VERSION: u32 = 1;
 
 /// A run as it is stored.
 #[derive(Debug, Clone)]
@@ -335,7 +335,7 @@ pub fn delete(connection: &Connection, id: Uuid, now: &str) -> Result<(), StoreE
 fn inline_apply(spec: &Spec) -> Option<&InlineApply> {
     match spec {
         Spec::LlamaBench(spec) => spec.apply.as_ref(),
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) => None,
+        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => None,
     }
 }
 

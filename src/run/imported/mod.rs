@@ -1,8 +1,9 @@
 //! Results that were measured elsewhere: the files of other tools, and benchlet's own export, as cases and
 //! request records. A file a format; which one it is, is told by its content. Takes what a file says and
-//! invents nothing: unknown is null. Reads bytes alone; `store::imports` keeps what comes out of here.
+//! invents nothing: unknown is null. Reads bytes alone; `controller::imports` makes stored runs of what comes out of here.
 
 pub mod aiperf;
+pub mod content_id;
 pub mod error;
 mod fields;
 pub mod guidellm;
@@ -219,6 +220,11 @@ fn unknown(file: &str, reason: &str) -> ImportError {
         format!("understood are: {}", forms.join("; "))
     };
     ImportError::new(file, None, Place::File, reason).hint(hint)
+}
+
+/// A point in time as another tool wrote it, in UTC and RFC 3339.
+pub fn utc(text: &str) -> Option<String> {
+    times::of_text(text).map(|time| time.utc)
 }
 
 pub fn is_sqlite(bytes: &[u8]) -> bool {
