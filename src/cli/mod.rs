@@ -11,6 +11,7 @@ pub mod describe;
 pub mod diff;
 pub mod error;
 pub mod estimate;
+pub mod export;
 pub mod get;
 pub mod history;
 pub mod import;
@@ -177,6 +178,7 @@ pub enum Command {
     Cancel(cancel::Cancel),
     History(history::History),
     Import(import::Import),
+    Export(export::Export),
     Models(models::Models),
     Estimate(estimate::EstimateVerb),
     Rank(rank::Rank),
@@ -241,6 +243,7 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Rerun(verb) => rerun::run(verb, &places.settings()?, console),
         Command::Cancel(verb) => cancel::run(verb, &places.settings()?, console),
         Command::History(verb) => history::run(verb, &places.settings()?, console),
+        Command::Export(verb) => export::run(verb, &places.settings()?, console),
         Command::Import(verb) => import::run(verb, &places.settings()?, console),
         Command::Models(verb) => models::run(verb, &places.settings()?, console),
         Command::Estimate(verb) => estimate::run(verb, &places.settings_without_requests()?, console),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{load_results, measure};
-use crate::request::imported::{Imported, name_of};
+use crate::request::imported::{Format, Imported, name_of};
 use crate::run::fingerprint::Fingerprint;
 use crate::run::imported::content_id::content_id;
 use crate::run::imported::{ImportedFigures, ImportedRun};
@@ -55,7 +55,8 @@ pub fn stored(id: Uuid, run: ImportedRun, said: Said<'_>) -> Result<NewImport, R
     let notes = format!("imported from {}", said.file);
     let results = results(&run.figures, run.simulated, &notes, fingerprint.as_ref())?;
     let mut ending = run.ending;
-    if ending.message.is_empty() {
+    // Of our own it stays as it was.
+    if ending.message.is_empty() && run.format != Format::Export {
         ending.message = format!("{notes} ({})", run.format);
     }
     Ok(NewImport {

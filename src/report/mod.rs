@@ -1,10 +1,13 @@
 //! What stored data says, put into a shape for people and for programs. Renders; measures, decides and
 //! writes nothing.
 
+pub mod bencher_metric_format;
 pub mod content;
 mod conversation_status;
 pub mod csv;
 pub mod escape;
+pub mod export;
+pub mod export_table;
 pub mod format;
 pub mod gather;
 pub mod html;

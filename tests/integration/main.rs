@@ -23,6 +23,7 @@ mod examples;
 mod executor_docker;
 mod executor_process;
 mod file_server;
+mod imports;
 mod intake;
 mod load_bench;
 mod load_test_failures;
