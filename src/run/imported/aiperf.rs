@@ -169,9 +169,10 @@ fn requests(values: &Text, source: Source<'_>) -> Result<ImportedRun, ImportErro
     let succeeded = || records.iter().filter(|record| record.error.is_none());
     case.tokens.input = succeeded().map(|record| record.tokens_in).sum();
     case.tokens.output = succeeded().map(|record| record.tokens_out).sum();
-    let a_second = |count: u64| case.duration_s.map(|s| count as f64 / s);
-    case.throughput.requests_per_s = a_second(ok);
-    case.throughput.output_tokens_per_s = case.tokens.output.and_then(a_second);
+    if let Some(seconds) = case.duration_s {
+        case.throughput.requests_per_s = Some(ok as f64 / seconds);
+        case.throughput.output_tokens_per_s = case.tokens.output.map(|tokens| tokens as f64 / seconds);
+    }
     let figures = ImportedFigures::Load { cases: vec![case], records: vec![records] };
     let mut run = ImportedRun::new(source.format, source.file, figures);
     run.measured_at = times::of_unix(first).map(|time| time.utc);

@@ -149,6 +149,9 @@ pub(super) fn typed(column: &str, text: &str) -> Value {
     whole.or_else(number).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
+/// Rows with their lines.
+pub(super) type RawRows = Vec<(usize, Map<String, Value>)>;
+
 /// Names and values of a line as one object.
 pub(super) fn object(columns: &[String], values: Vec<String>) -> Map<String, Value> {
     columns.iter().zip(values).map(|(column, text)| (column.clone(), typed(column, &text))).collect()

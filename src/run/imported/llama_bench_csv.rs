@@ -1,11 +1,9 @@
 //! `llama-bench -o csv`: a line of columns, then a line a test, every value in quotes. Splits lines; what
 //! the columns mean is `llama_bench`'s.
 
-use serde_json::{Map, Value};
-
 use super::error::{ImportError, Place};
 use super::fields::Source;
-use super::llama_bench::object;
+use super::llama_bench::{RawRows, object};
 
 /// The first line names the columns of a test.
 pub fn is_it(text: &str) -> bool {
@@ -18,7 +16,7 @@ pub fn is_it(text: &str) -> bool {
 ///
 /// # Errors
 /// A line with more or fewer values than there are columns, or with a quote that is not closed.
-pub fn rows(text: &str, source: Source<'_>) -> Result<Vec<(usize, Map<String, Value>)>, ImportError> {
+pub fn rows(text: &str, source: Source<'_>) -> Result<RawRows, ImportError> {
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let Some((_, head)) = lines.next() else { return Ok(Vec::new()) };
     let wrong = |line, reason: String| source.wrong(Place::Line(line), reason);

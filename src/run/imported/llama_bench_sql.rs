@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ImportError, Place};
 use super::fields::Source;
-use super::llama_bench::object;
+use super::llama_bench::{RawRows, object};
 
 /// The tables' names, of newer and of older builds.
 const INSERTS: [&str; 2] = ["INSERT INTO llama_bench ", "INSERT INTO test "];
@@ -18,7 +18,7 @@ pub fn is_it(text: &str) -> bool {
 ///
 /// # Errors
 /// A statement that does not name its columns and their values.
-pub fn rows(text: &str, source: Source<'_>) -> Result<Vec<(usize, Map<String, Value>)>, ImportError> {
+pub fn rows(text: &str, source: Source<'_>) -> Result<RawRows, ImportError> {
     let inserts = (1..).zip(text.lines()).filter_map(|(at, line)| {
         let rest = INSERTS.iter().find_map(|insert| line.trim_start().strip_prefix(insert))?;
         Some((at, rest))

@@ -201,7 +201,8 @@ fn form_of(value: &Value) -> Result<Format, String> {
             other => Err(format!("its schema is {other:?}, which cannot be imported")),
         };
     }
-    let known: [(Format, fn(&Value) -> bool); 5] = [
+    type IsIt = fn(&Value) -> bool;
+    let known: [(Format, IsIt); 5] = [
         (Format::LlamaBench, llama_bench::is_it),
         (Format::Guidellm, guidellm::is_it),
         (Format::Aiperf, aiperf::is_it),
