@@ -1,5 +1,6 @@
 //! One file of an import: read, recognised, compared with what is there, and written in one transaction.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -9,12 +10,14 @@ use uuid::Uuid;
 use super::block_on;
 use super::error::CliError;
 use crate::controller::imports::{self, Said};
+use crate::report::export;
 use crate::request::imported::{Format, name_of};
 use crate::run::imported::error::ImportError;
-use crate::run::imported::{self, LARGEST};
+use crate::run::imported::{self, ImportedRun, LARGEST, own_export};
 use crate::run::reason::Refusal;
 use crate::store::foreign_database::{self, ForeignError};
 use crate::store::imports::{NewImport, NewRow, add, add_row};
+use crate::store::runs::Filter;
 use crate::store::{Store, StoreError};
 
 /// What became of a run.
@@ -133,8 +136,27 @@ impl Way<'_> {
         if contents.open > 0 {
             taken.notes.push(format!("{} runs had not ended and are left out", contents.open));
         }
-        let runs = contents.runs.into_iter().map(|run| imports::stored_row(run, said));
-        Ok((runs.collect::<Result<_, Refusal>>()?, contents.rows))
+        let mut params = HashMap::new();
+        let mut runs = whole_runs(path, said, taken)?;
+        let whole: HashSet<Uuid> = runs.iter().map(|run| run.id).collect();
+        for row in contents.runs {
+            // A whole run has its launches apart, and not its flags.
+            if whole.contains(&row.id) {
+                params.insert(row.id, row.params);
+            } else {
+                runs.push(imports::stored_row(row, said)?);
+            }
+        }
+        for run in &mut runs {
+            run.params = params.remove(&run.id).flatten().or(run.params.take());
+        }
+        let mut rows = contents.rows;
+        // Those of a whole run come with it.
+        rows.retain(|row| {
+            let of = row.of.as_ref().and_then(|(run, _)| run.parse().ok());
+            of.is_none_or(|of: Uuid| !whole.contains(&of))
+        });
+        Ok((runs, rows))
     }
 
     /// Writes what is new, all of it or nothing.
@@ -195,6 +217,34 @@ impl Way<'_> {
         }
         Ok(name_of(&format!("{name}-imported")))
     }
+}
+
+/// The ended runs of a database of benchlet's own, with all that an export has of them.
+fn whole_runs(path: &Path, said: Said<'_>, taken: &mut Taken) -> Result<Vec<NewImport>, CliError> {
+    let directory = tempfile::tempdir().map_err(|error| {
+        CliError::usage(format!("there is no room for a copy of {}: {error}", path.display()))
+    })?;
+    let Some(store) = foreign_database::copy_of_benchlets(path, directory.path())? else {
+        return Ok(Vec::new());
+    };
+    let filter = Filter { ended: true, limit: u32::MAX, ..Filter::default() };
+    let mut whole = Vec::new();
+    for row in store.runs(&filter)?.into_iter().rev() {
+        let one = export::of_runs(&store, std::slice::from_ref(&row), true);
+        let run = one.map_err(|error| error.to_string()).and_then(|export| {
+            let run = export.runs.into_iter().next();
+            run.map(own_export::imported).transpose()
+        });
+        match run {
+            Ok(Some(run)) => {
+                let run = ImportedRun { format: Format::Sqlite, ..run };
+                whole.push(imports::stored(row.id, run, said)?);
+            }
+            Ok(None) => {}
+            Err(reason) => taken.bad.push(format!("runs, id {}: {reason}", row.id)),
+        }
+    }
+    Ok(whole)
 }
 
 fn told(run: &NewImport, became: Became) -> Run {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::benchmarks::Figures;
 use super::foreign_rows;
 use super::imports::NewRow;
+use super::{Access, Store};
 use crate::run::imported::ImportedRun;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,8 @@ pub enum ForeignError {
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("{path}: sqlite: {source}")]
     Read { path: PathBuf, source: rusqlite::Error },
+    #[error("{path}: sqlite: {error}")]
+    Store { path: PathBuf, error: String },
     #[error("{path}: sqlite: it has neither a table benchmark_runs nor benchmark_results; it has {tables}")]
     NoTable { path: PathBuf, tables: String },
 }
@@ -133,6 +136,30 @@ pub fn read(path: &Path, unix: i64) -> Result<Contents, ForeignError> {
         }
     }
     Ok(contents)
+}
+
+/// Another benchlet's database, as a store of its own in this empty directory, brought up to date there. `None`
+/// where it is somebody else's.
+///
+/// # Errors
+/// One that cannot be copied, or is of a newer benchlet.
+pub fn copy_of_benchlets(path: &Path, into: &Path) -> Result<Option<Store>, ForeignError> {
+    let connection = open(path, &mut Vec::new())?;
+    let wrong = |source| ForeignError::Read { path: path.to_owned(), source };
+    let tables: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('meta', 'runs', 'cases')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(wrong)?;
+    if tables < 3 {
+        return Ok(None);
+    }
+    let copy = into.join("benchlet.db");
+    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(wrong)?;
+    let store = Store::open(into, Access::Owner);
+    store.map(Some).map_err(|error| ForeignError::Store { path: path.to_owned(), error: error.to_string() })
 }
 
 /// Without a trace beside the file. With a write-ahead log that somebody left or is writing, as one reader

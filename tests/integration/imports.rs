@@ -331,6 +331,38 @@ fn an_export_is_imported_elsewhere_without_a_loss() {
     assert_eq!(place.say(&["estimate", "--model", "sim", "--requests", "1"]).code, 4, "nothing was measured");
 }
 
+#[test]
+fn the_database_of_another_benchlet_gives_whole_runs() {
+    let bench = Workbench::without_docker();
+    let lenient = "validity: { clientDelay: 1h, clientCpu: 100% }";
+    bench.save_load("load", &simulated(&format!("load: {{ requests: 4, concurrency: [1, 2] }}, {lenient}")));
+    bench.say(&["run", "requests/load.yaml"]);
+    let spec = "apiVersion: benchlet/v1\nkind: LlamaBench\nspec: { service: simulated, launches: 2, params: { -p: 64, -n: 16, -r: 2 } }\n";
+    std::fs::write(bench.path("requests/bench.yaml"), spec).unwrap();
+    bench.say(&["run", "requests/bench.yaml"]);
+    let place = Place::new();
+    let file = bench.path("state/benchlet.db");
+    let taken = place.imported(&[file.to_str().unwrap()]);
+    let ids: Vec<String> = ["load", "bench"].map(|name| bench.runs(name)[0].id.to_string()).to_vec();
+    let mut came: Vec<&str> =
+        taken[0]["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap()).collect();
+    came.sort_unstable();
+    let mut expected: Vec<&str> = ids.iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    assert_eq!(came, expected, "{taken:#}");
+    assert_eq!(taken[0]["bad"], json!([]));
+    assert_eq!(taken[0]["rows"]["added"], 0, "they came with their run");
+    let cases = place.json(&["describe", &ids[1]])["results"]["cases"].clone();
+    assert_eq!(cases[0]["samples_ts"].as_array().unwrap().len(), 2, "a list a launch");
+    let models = place.json(&["models", "--simulated"]);
+    assert_eq!(models["models"][0]["runs"], 1);
+    let said = place.say(&["report", &ids[0], "--format", "csv", "--rows", "requests"]);
+    assert!(said.out.lines().count() > 8, "{}{}", said.out, said.err);
+    let again = place.imported(&[file.to_str().unwrap()]);
+    assert!(again[0]["runs"].as_array().unwrap().iter().all(|run| run["became"] == "alreadyThere"));
+    assert_eq!(again[0]["rows"]["added"], 0);
+}
+
 fn exported(place: &Place, line: &[&str]) -> Said {
     let said = place.say(&[&["export"], line].concat());
     assert_eq!(said.code, 0, "{}", said.err);

@@ -86,12 +86,14 @@ pub fn runs(text: &str, source: Source<'_>) -> Result<Vec<ImportedRun>, ImportEr
     }
     let runs = export.runs.into_iter().enumerate().map(|(at, run)| {
         let place = Place::Field(format!("$.runs[{at}].results"));
-        imported(run, source).map_err(|reason| source.wrong(place, reason))
+        imported(run).map_err(|reason| source.wrong(place, reason))
     });
     runs.collect()
 }
 
-fn imported(run: ExportedRun, source: Source<'_>) -> Result<ImportedRun, String> {
+/// # Errors
+/// Results that do not fit together, in a sentence.
+pub fn imported(run: ExportedRun) -> Result<ImportedRun, String> {
     let figures = match run.results {
         ExportedResults::LlamaBench { cases, rows } => {
             let read = rows.into_iter().map(Row::from_object);
@@ -122,7 +124,7 @@ fn imported(run: ExportedRun, source: Source<'_>) -> Result<ImportedRun, String>
         simulated: run.simulated,
         ending: run.ending,
         notes: run.notes,
-        ..ImportedRun::new(Format::Export, source.file, figures)
+        ..ImportedRun::new(Format::Export, "", figures)
     })
 }
 
