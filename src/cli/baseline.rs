@@ -90,7 +90,7 @@ pub fn run(verb: &BaselineVerb, settings: &Settings, console: &mut Console) -> R
 
 fn set(verb: &Set, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;
-    let row = run_of(&store, verb, settings, console)?;
+    let row = run_of(&store, verb)?;
     comparands::fit_for_baseline(&store, &row).map_err(|error| {
         sides::not_comparable(error).hint("a baseline is a completed, valid run that really measured")
     })?;
@@ -109,7 +109,7 @@ fn set(verb: &Set, settings: &Settings, console: &mut Console) -> Result<(), Cli
     console.line(format!("baseline {} of the {words} is run {}", verb.name, short_id(run)))
 }
 
-fn run_of(store: &Store, verb: &Set, settings: &Settings, console: &mut Console) -> Result<RunRow, CliError> {
+fn run_of(store: &Store, verb: &Set) -> Result<RunRow, CliError> {
     match sides::named(Some(store), &verb.from)? {
         Named::Run(row) => Ok(*row),
         Named::Request(request) => {
@@ -121,7 +121,7 @@ fn run_of(store: &Store, verb: &Set, settings: &Settings, console: &mut Console)
             [] | [..] => Err(CliError::usage(format!("there are several baselines {}", verb.from))
                 .hint("name the run; `benchlet baseline list` shows them")),
         },
-        Named::File => sides::imported(store, &verb.from, settings, console),
+        Named::File => sides::imported(store, &verb.from),
     }
 }
 

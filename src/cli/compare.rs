@@ -87,7 +87,7 @@ pub fn run(verb: &Compare, settings: &Settings, console: &mut Console) -> Result
     let found = compare(&before.side, &after.side, &rules, &noise, everything);
     let outcome = found.outcome(rules.strict);
     if !(verb.quiet && outcome == Outcome::NoRegression) {
-        print(verb.output, &found, [&before, &after], &rules, console)?;
+        print(verb.output, &found, [&before, &after], store.as_ref(), &rules, console)?;
     }
     match outcome {
         Outcome::NoRegression => Ok(()),
@@ -100,6 +100,7 @@ fn print(
     format: Option<ComparisonFormat>,
     found: &Comparison,
     [before, after]: [&Found; 2],
+    store: Option<&Store>,
     rules: &Rules,
     console: &mut Console,
 ) -> Result<(), CliError> {
@@ -117,7 +118,7 @@ fn print(
                 .map_err(|error| CliError::usage(format!("the report cannot be written: {error}")))?;
             console.raw(text.as_bytes())
         }
-        Some(ComparisonFormat::Bmf) => console.json(&comparison_document::bencher(found)),
+        Some(ComparisonFormat::Bmf) => console.json(&sides::bencher(after, store)?),
     }
 }
 

@@ -3,13 +3,17 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::error::{CliError, Exit};
-use super::output::Console;
 use super::run_selection::{self, Selected};
+use super::{import_file, state_dir};
+use crate::report::bencher_metric_format::{self, Cases};
 use crate::report::comparands::{self, ComparandError};
+use crate::report::{export, export_table, gather};
 use crate::run::comparand::Comparand;
+use crate::run::imported::{ImportedFigures, ImportedRun};
 use crate::run::phase::Phase;
-use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::baselines::Baseline;
 use crate::store::runs::{Filter, RunRow};
@@ -18,6 +22,8 @@ use crate::store::runs::{Filter, RunRow};
 pub struct Found {
     pub side: Comparand,
     pub row: Option<RunRow>,
+    /// The runs of a file.
+    pub file: Vec<ImportedRun>,
 }
 
 /// What a word means, before it is looked up any further.
@@ -129,7 +135,7 @@ pub fn newest_runs(
 pub fn of_rows(store: &Store, rows: Vec<RunRow>, label: &str) -> Result<Found, CliError> {
     let side = comparands::of_runs(store, &rows, label).map_err(not_comparable)?;
     let side = side.ok_or_else(|| CliError::not_found(format!("{label} has no run")))?;
-    Ok(Found { side, row: rows.into_iter().last() })
+    Ok(Found { side, row: rows.into_iter().last(), file: Vec::new() })
 }
 
 /// # Errors
@@ -139,25 +145,60 @@ pub fn of_baseline(store: &Store, baseline: &Baseline) -> Result<Found, CliError
     of_rows(store, vec![row], &baseline.name)
 }
 
-/// A file of results as a side.
+/// A file of results as a side; several runs of it count as observations of the same.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn of_file(path: &str) -> Result<Found, CliError> {
-    Err(CliError::usage(format!("{path}: result files cannot be read yet")))
+    let runs = import_file::read(Path::new(path))?;
+    let sides = runs.iter().map(comparands::of_imported).collect();
+    let label = Path::new(path).file_name().map_or_else(|| path.into(), |name| name.to_string_lossy());
+    let side = Comparand::merged(&label, sides).ok_or_else(|| CliError::no(format!("{path} has no run")))?;
+    Ok(Found { side, row: None, file: runs })
 }
 
 /// A file of results as a run of the store, for a baseline.
 ///
 /// # Errors
-/// A file that cannot be read.
-pub fn imported(
-    _store: &Store,
-    path: &str,
-    _settings: &Settings,
-    _console: &mut Console,
-) -> Result<RunRow, CliError> {
-    Err(CliError::usage(format!("{path}: result files cannot be read yet")))
+/// A file that cannot be read, or that has several runs.
+pub fn imported(store: &Store, path: &str) -> Result<RunRow, CliError> {
+    let id = match import_file::import(store, Path::new(path), &state_dir::now())?.as_slice() {
+        [id] => *id,
+        [] | [..] => {
+            return Err(CliError::usage(format!("{path} has several runs, of which one can be a baseline"))
+                .hint("they are imported now; name one of them, as `benchlet history` lists them"));
+        }
+    };
+    run_selection::run(store, &id.to_string())
+}
+
+/// The figures of a side in the Bencher Metric Format, as `benchlet export` writes them.
+///
+/// # Errors
+/// A run that cannot be read.
+pub fn bencher(found: &Found, store: Option<&Store>) -> Result<Value, CliError> {
+    if let (Some(row), Some(store)) = (&found.row, store) {
+        let export =
+            export::of_runs(store, std::slice::from_ref(row), false).map_err(super::report::of_report)?;
+        return Ok(export_table::metrics(&export));
+    }
+    let mut all = serde_json::Map::new();
+    for run in &found.file {
+        let of_run = match &run.figures {
+            ImportedFigures::Load { cases, .. } => {
+                bencher_metric_format::of_runs([(run.name.as_str(), Cases::Load(cases))])
+            }
+            ImportedFigures::LlamaBench { cases, .. } => {
+                let texts: Result<Vec<String>, _> = cases.iter().map(serde_json::to_string).collect();
+                let cases = gather::bench_cases(&texts?).map_err(super::report::of_report)?;
+                bencher_metric_format::of_runs([(run.name.as_str(), Cases::Bench(&cases))])
+            }
+        };
+        if let Value::Object(measures) = of_run {
+            all.extend(measures);
+        }
+    }
+    Ok(Value::Object(all))
 }
 
 pub fn not_comparable(error: ComparandError) -> CliError {

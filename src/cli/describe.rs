@@ -342,7 +342,7 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
     }
     let mark = if run.simulated { "Results (simulated, every figure is made up):" } else { "Results:" };
     heading(console, mark)?;
-    if matches!(run.kind.as_str(), "LoadTest" | "Conversation") {
+    if request_json::are_of_load(&run.kind, &cases) {
         let cases = load_table::cases(&cases);
         if cases.iter().any(|case| case.conversation.is_some()) {
             return conversations(&cases, console);

@@ -279,6 +279,7 @@ fn service(request: &RequestSummary) -> Option<String> {
         Spec::Model(spec) => Some(spec.source.to_string()),
         Spec::Baseline(spec) => Some(source_words(&spec.source)),
         Spec::Comparison(spec) => Some(source_words(&spec.candidate)),
+        Spec::Imported(spec) => Some(spec.file.clone()),
         Spec::Apply(spec) => match &spec.source {
             ApplySource::Run(id) => Some(format!("(run {})", phase_words::short_id(*id))),
             ApplySource::LatestOf { request } | ApplySource::BestOf { request, .. } => {

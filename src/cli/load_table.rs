@@ -40,13 +40,13 @@ pub fn table(before: &[&'static str]) -> Table {
 /// known.
 pub fn cells(case: &LoadCase) -> Vec<Cell> {
     let rate = |rate: Option<f64>| Cell::maybe(rate.map(short));
-    let at = |summary: &Option<Summary>, of: fn(&Summary) -> f64| {
-        Cell::maybe(summary.as_ref().map(|summary| ms(of(summary))))
+    let at = |summary: &Option<Summary>, of: fn(&Summary) -> Option<f64>| {
+        Cell::maybe(summary.as_ref().and_then(of).map(ms))
     };
     let metrics = &case.metrics;
     let (itl, mark) = if metrics.itl.is_some() { (&metrics.itl, "") } else { (&metrics.icl, BY_CHUNK) };
-    let gap = |of: fn(&Summary) -> f64| {
-        Cell::maybe(itl.as_ref().map(|summary| format!("{}{mark}", ms(of(summary)))))
+    let gap = |of: fn(&Summary) -> Option<f64>| {
+        Cell::maybe(itl.as_ref().and_then(of).map(|value| format!("{}{mark}", ms(value))))
     };
     let failed = case.requests.failed;
     let errors = Cell::new(failed.to_string()).style(if failed > 0 { Style::Bad } else { Style::Plain });
@@ -116,16 +116,16 @@ pub fn latencies(case: &LoadCase) -> Table {
         let Some(summary) = case.metrics.get(*metric) else { continue };
         table.row(vec![
             metric.as_str().into(),
-            summary.count.to_string().into(),
-            ms(summary.mean).into(),
+            Cell::maybe(summary.count.map(|count| count.to_string())),
+            Cell::maybe(summary.mean.map(ms)),
             Cell::maybe(summary.stddev.map(ms)),
-            ms(summary.p50).into(),
-            ms(summary.p90).into(),
-            ms(summary.p95).into(),
+            Cell::maybe(summary.p50.map(ms)),
+            Cell::maybe(summary.p90.map(ms)),
+            Cell::maybe(summary.p95.map(ms)),
             interval(summary.intervals.p95).into(),
-            ms(summary.p99).into(),
+            Cell::maybe(summary.p99.map(ms)),
             interval(summary.intervals.p99).into(),
-            ms(summary.max).into(),
+            Cell::maybe(summary.max.map(ms)),
         ]);
     }
     table

@@ -16,8 +16,11 @@ pub mod describe;
 pub mod diff;
 pub mod error;
 pub mod estimate;
+pub mod export;
 pub mod get;
 pub mod history;
+pub mod import;
+mod import_file;
 pub mod init;
 mod load_spec;
 mod load_table;
@@ -181,6 +184,8 @@ pub enum Command {
     Rerun(rerun::Rerun),
     Cancel(cancel::Cancel),
     History(history::History),
+    Import(import::Import),
+    Export(export::Export),
     Models(models::Models),
     Estimate(estimate::EstimateVerb),
     Rank(rank::Rank),
@@ -249,6 +254,8 @@ fn dispatch(cli: &Cli, console: &mut Console) -> Result<(), CliError> {
         Command::Rerun(verb) => rerun::run(verb, &places.settings()?, console),
         Command::Cancel(verb) => cancel::run(verb, &places.settings()?, console),
         Command::History(verb) => history::run(verb, &places.settings()?, console),
+        Command::Export(verb) => export::run(verb, &places.settings()?, console),
+        Command::Import(verb) => import::run(verb, &places.settings()?, console),
         Command::Models(verb) => models::run(verb, &places.settings()?, console),
         Command::Estimate(verb) => estimate::run(verb, &places.settings_without_requests()?, console),
         Command::Rank(verb) => rank::run(verb, &places.settings_without_requests()?, console),

@@ -78,7 +78,7 @@ fn measure(
     })?;
     match &record.spec {
         Spec::LlamaBench(_) | Spec::LoadTest(_) => {}
-        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => {
             return Err(CliError::usage(format!(
                 "{name} is of kind {}, which measures nothing",
                 record.spec.kind()

@@ -58,6 +58,9 @@ pub fn run(verb: &Plan, settings: &Settings, console: &mut Console) -> Result<()
             return Err(CliError::usage(format!("{} is a Model, which starts no benchmark", request.name))
                 .hint("`benchlet model-files list` shows what is there already"));
         }
+        Spec::Imported(_) => {
+            return Err(CliError::usage(format!("{} was imported and starts no benchmark", request.name)));
+        }
         Spec::Baseline(_) | Spec::Comparison(_) => {
             let kind = request.spec.kind();
             return Err(CliError::usage(format!(

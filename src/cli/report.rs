@@ -104,7 +104,7 @@ fn ended(store: &Store, text: &str) -> Result<RunRow, CliError> {
     })
 }
 
-fn of_report(error: ReportError) -> CliError {
+pub(super) fn of_report(error: ReportError) -> CliError {
     match error {
         ReportError::Store(error) => error.into(),
         ReportError::NoRun(_) => CliError::not_found(error.to_string()),

@@ -54,7 +54,8 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
                 | Spec::LoadTest(_)
                 | Spec::Apply(_)
                 | Spec::Baseline(_)
-                | Spec::Comparison(_) => {
+                | Spec::Comparison(_)
+                | Spec::Imported(_) => {
                     status.insert("results".to_owned(), results(store, last)?);
                 }
             }
@@ -145,6 +146,10 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
         | Spec::Apply(_)
         | Spec::Baseline(_)
         | Spec::Comparison(_) => value["results"] = results(store, line)?,
+        Spec::Imported(spec) => {
+            value["imported"] = json!(spec);
+            value["results"] = results(store, line)?;
+        }
     }
     Ok(value)
 }
@@ -154,8 +159,9 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
 /// # Errors
 /// The store's own.
 pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
-    if matches!(run.kind.as_str(), "LoadTest" | "Conversation") {
-        return Ok(json!({ "simulated": run.simulated, "cases": cases(store, run.id)? }));
+    let cases = cases(store, run.id)?;
+    if are_of_load(&run.kind, &cases) {
+        return Ok(json!({ "simulated": run.simulated, "cases": cases }));
     }
     Ok(json!({
         "pp_avg_ts": run.pp_avg_ts,
@@ -163,8 +169,17 @@ pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
         "tg_avg_ts": run.tg_avg_ts,
         "tg_stddev_ts": run.tg_stddev_ts,
         "simulated": run.simulated,
-        "cases": cases(store, run.id)?,
+        "cases": cases,
     }))
+}
+
+/// Whether a run's cases are those of a load test or a conversation; of what was imported its cases tell.
+pub fn are_of_load(kind: &str, cases: &[Value]) -> bool {
+    match kind {
+        "LoadTest" | "Conversation" => true,
+        "Imported" => cases.first().is_some_and(|case| case.get("metrics").is_some()),
+        _ => false,
+    }
 }
 
 /// # Errors

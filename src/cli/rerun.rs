@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::error::CliError;
 use super::output::Console;
-use super::{block_on, get, phase_words, run_selection, set_flag, state_dir, wait};
+use super::run_selection::{self, Selected};
+use super::{block_on, get, phase_words, set_flag, state_dir, wait};
 use crate::decide::observed::Verb;
 use crate::request::flags::Param;
 use crate::request::valid::Spec;
@@ -35,7 +36,13 @@ pub struct Rerun {
 
 pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;
-    let name = run_selection::select(&store, &verb.name)?.request().to_owned();
+    let selected = run_selection::select(&store, &verb.name)?;
+    let name = selected.request().to_owned();
+    if let Selected::Run(run) = &selected
+        && matches!(run.spec, Spec::Imported(_))
+    {
+        return Err(imported(&name));
+    }
     let record = store.request(&name)?.filter(|record| !record.deleted);
     let record = record.ok_or_else(|| {
         CliError::not_found(format!("the file of the request {name} was removed, so it cannot run again"))
@@ -46,6 +53,7 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
             let settable = record.spec.clone().set(&verb.set, record.control.timeout_ms);
             settable.map_err(|reason| CliError::usage(format!("{name} cannot be set so: {reason}")))?;
         }
+        Spec::Imported(_) => return Err(imported(&name)),
         Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) if verb.set.is_empty() && !verb.wait => {}
         Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             let kind = record.spec.kind();
@@ -73,6 +81,11 @@ pub fn run(verb: &Rerun, settings: &Settings, console: &mut Console) -> Result<(
     }
     console.flush()?;
     wait_for(&store, settings, id, console)
+}
+
+fn imported(name: &str) -> CliError {
+    CliError::no(format!("{name} was imported: it was measured elsewhere, so it cannot run again here"))
+        .hint("`benchlet new` writes a request that measures the same thing")
 }
 
 fn wait_for(store: &Store, settings: &Settings, order: i64, console: &mut Console) -> Result<(), CliError> {

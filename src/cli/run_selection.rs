@@ -54,6 +54,13 @@ pub fn select(store: &Store, text: &str) -> Result<Selected, CliError> {
     {
         return Ok(Selected::Request(name.to_owned()));
     }
+    // What was imported has runs and no request.
+    if kind.is_none()
+        && store.request(name)?.is_none()
+        && let Some(run) = newest(store, name)?
+    {
+        return Ok(Selected::Run(Box::new(run)));
+    }
     if kind.is_none()
         && let Some(run) = store.find_run(text)?
     {

@@ -258,7 +258,9 @@ impl Checker {
                 };
                 named.targets.iter().zip(nodes).filter_map(of_target).collect()
             }
-            Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => Vec::new(),
+            Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => {
+                Vec::new()
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::apply_job::{ApplyContext, store_refusal};
 use crate::request::apply::ApplySource;
+use crate::request::valid::Spec;
 use crate::run::phase::Phase;
 use crate::run::reason::{Reason, Refusal};
 use crate::store::runs::{Filter, RunRow};
@@ -36,6 +37,11 @@ pub fn resolve(around: &ApplyContext, known: Option<Uuid>, source: &ApplySource)
         Phase::Completed if run.simulated => {
             let message = format!("the run {id} is simulated, so its figures say nothing about the service");
             Err(Refusal::new(Reason::NothingToApply, message).hint("measure the service itself"))
+        }
+        Phase::Completed if matches!(run.spec, Spec::Imported(_)) => {
+            let message = format!("the run {id} was imported, so no service here had its configuration");
+            Err(Refusal::new(Reason::NothingToApply, message)
+                .hint("measure the service itself, and apply that"))
         }
         Phase::Completed => Ok(run),
         phase @ (Phase::Pending

@@ -34,7 +34,10 @@ pub fn look(store: &Store, record: &Record) -> Result<Judging, StoreError> {
             }
             Err(refusal) => Ok(Judging::NoRun(refusal)),
         },
-        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_), Some(gate)) => {
+        (
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_),
+            Some(gate),
+        ) => {
             let newest = RunSource::LatestOf { request: record.name.clone() };
             match judge::source(store, &newest, None)? {
                 Ok(candidate) => {
@@ -44,9 +47,10 @@ pub fn look(store: &Store, record: &Record) -> Result<Judging, StoreError> {
                 Err(refusal) => Ok(Judging::NoRun(refusal)),
             }
         }
-        (Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_), None) => {
-            Ok(Judging::Nothing)
-        }
+        (
+            Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_),
+            None,
+        ) => Ok(Judging::Nothing),
     }
 }
 

@@ -234,16 +234,19 @@ fn case_data(
         .find_map(|(plan, _, step)| step.records.facts(plan.target, plan.model.as_deref()));
     // What was not even begun is no result.
     let skipped = made.conversation.as_ref().is_some_and(|held| held.skipped.is_some());
-    let result = (!skipped).then(|| result_row(made, facts, row, blueprint));
+    let result = (!skipped).then(|| {
+        let notes = format!("{}: {} on {}", row.request, made.label(), blueprint.service);
+        result_row(made, facts, notes, row.fingerprint.as_ref())
+    });
     CaseData::pack(number, &lines, count, &series, result).map_err(|error| failed(error.to_string()))
 }
 
 /// The row of `benchmark_results`, which model planning reads.
-fn result_row(
+pub fn result_row(
     case: &LoadCase,
     facts: Option<&crate::run::request_record::TargetFacts>,
-    row: &RunRow,
-    blueprint: &Blueprint,
+    notes: String,
+    fingerprint: Option<&Value>,
 ) -> ResultRow {
     let (total, ok) = (case.requests.total, case.requests.ok);
     let average = |sum: Option<u64>| sum.filter(|_| ok > 0).map(|sum| sum as f64 / ok as f64);
@@ -271,8 +274,8 @@ fn result_row(
             (None, None) => "load_test_open",
         }
         .to_owned(),
-        notes: Some(format!("{}: {} on {}", row.request, case.label(), blueprint.service)),
-        hardware_info: hardware(row.fingerprint.as_ref()).to_string(),
+        notes: Some(notes),
+        hardware_info: hardware(fingerprint).to_string(),
         simulated: case.simulated,
         valid: case.valid,
         cost_per_hour: case.cost.as_ref().map(|cost| cost.per_hour),

@@ -270,7 +270,12 @@ pub async fn collect(context: &Context, run: Uuid) -> JobOutcome {
                 tokio::task::spawn_blocking(move || load_results::results(&here, &row, &spec, &blueprint));
             made.await.map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))??
         }
-        Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+        Spec::LlamaBench(_)
+        | Spec::Apply(_)
+        | Spec::Model(_)
+        | Spec::Baseline(_)
+        | Spec::Comparison(_)
+        | Spec::Imported(_) => {
             let spool_of = |id: &TaskId| context.spool(id);
             (results(&row, &blueprint, spool_of)?, None)
         }
@@ -303,43 +308,46 @@ fn results(
         raw_stdout.extend(stdout);
     }
     let cases = case::pool(&launches);
-    let headline = case::headline(&cases);
     let rows: Vec<&Row> = launches.iter().flatten().collect();
-    let raw_output = if rows.is_empty() {
-        (!raw_stdout.is_empty()).then(|| String::from_utf8_lossy(&raw_stdout).into_owned())
-    } else {
-        let all: Vec<Value> = rows.iter().map(|row| Value::Object(row.raw.clone())).collect();
-        Some(Value::Array(all).to_string())
-    };
+    let mut figures = figures(&rows, &cases);
+    if rows.is_empty() && !raw_stdout.is_empty() {
+        figures.raw_output = Some(String::from_utf8_lossy(&raw_stdout).into_owned());
+    }
+    let cases: Result<Vec<String>, Refusal> =
+        (1..).zip(&cases).map(|(number, case)| case_json(number, case, blueprint.simulated)).collect();
+    Ok(Results { cases: cases?, figures, tail, ..Results::default() })
+}
+
+/// The columns of `benchmark_runs` by llama-bench's rows and the cases that they make.
+pub fn figures(rows: &[&Row], cases: &[Case]) -> Figures {
+    let headline = case::headline(cases);
+    let all: Vec<Value> = rows.iter().map(|row| Value::Object(row.raw.clone())).collect();
     let first = rows.first();
     let text = |of: fn(&Row) -> Option<&str>| first.and_then(|row| of(row)).map(str::to_owned);
-    let figures = Figures {
+    Figures {
         pp_avg_ts: headline.pp_avg_ts,
         pp_stddev_ts: headline.pp_stddev_ts,
         tg_avg_ts: headline.tg_avg_ts,
         tg_stddev_ts: headline.tg_stddev_ts,
-        raw_output,
+        raw_output: (!all.is_empty()).then(|| Value::Array(all).to_string()),
         build_commit: text(Row::build_commit),
         model_type: text(Row::model_type),
         model_size: first.and_then(|row| row.model_size()),
         model_n_params: first.and_then(|row| row.model_n_params()),
         gpu_info: text(Row::gpu_info),
         cpu_info: text(Row::cpu_info),
-    };
-    let cases: Result<Vec<String>, Refusal> =
-        (1..).zip(&cases).map(|(number, case)| case_json(number, case, blueprint)).collect();
-    Ok(Results { cases: cases?, figures, tail, ..Results::default() })
+    }
 }
 
 /// A case as status, `-o json` and the store show it: its number, its name, then its fields.
-fn case_json(number: u32, case: &Case, blueprint: &Blueprint) -> Result<String, Refusal> {
+pub fn case_json(number: u32, case: &Case, simulated: bool) -> Result<String, Refusal> {
     let internal = |error: serde_json::Error| Refusal::new(Reason::InternalError, error.to_string());
     let mut value = json!({ "case": number, "test": case.test_name() });
     if let (Some(whole), Value::Object(fields)) =
         (value.as_object_mut(), serde_json::to_value(case).map_err(internal)?)
     {
         whole.extend(fields);
-        if blueprint.simulated {
+        if simulated {
             whole.insert("simulated".to_owned(), Value::Bool(true));
         }
     }

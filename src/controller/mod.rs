@@ -14,6 +14,7 @@ mod crash;
 mod doorbell;
 mod engines;
 mod execute;
+pub mod imports;
 mod jobs;
 mod judge;
 mod judging_sight;

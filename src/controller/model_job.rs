@@ -43,7 +43,8 @@ fn model_of(context: &Context, run: Uuid) -> Result<Model, Refusal> {
             | Spec::LoadTest(_)
             | Spec::Apply(_)
             | Spec::Baseline(_)
-            | Spec::Comparison(_),
+            | Spec::Comparison(_)
+            | Spec::Imported(_),
         )
         | None => Err(Refusal::new(Reason::InternalError, "the run asks for no model")),
     }

@@ -104,7 +104,8 @@ async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> 
             | Spec::Apply(_)
             | Spec::Model(_)
             | Spec::Baseline(_)
-            | Spec::Comparison(_),
+            | Spec::Comparison(_)
+            | Spec::Imported(_),
         ) => None,
     };
     let task = match current_task(&row) {

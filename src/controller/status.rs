@@ -300,7 +300,8 @@ fn base(
                 | Spec::Apply(_)
                 | Spec::Model(_)
                 | Spec::Baseline(_)
-                | Spec::Comparison(_),
+                | Spec::Comparison(_)
+                | Spec::Imported(_),
                 figures,
                 false,
             ) => {

@@ -46,7 +46,9 @@ pub fn next_action(observed: &Observed) -> Decision {
                 measured_run::restarted(observed, run).unwrap_or_else(|| model::advance(observed, run))
             }
             // These have no run; one that stands here came from a store that is not ours.
-            Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => measured_run::not_runnable(run),
+            Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => {
+                measured_run::not_runnable(run)
+            }
         };
     }
     if let Some(decision) = judging::gate(observed) {

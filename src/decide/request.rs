@@ -153,13 +153,15 @@ fn same_flags(of_run: &Spec, of_file: &Spec) -> bool {
         (Spec::LlamaBench(run), Spec::LlamaBench(file)) => run.params == file.params,
         (Spec::LoadTest(run), Spec::LoadTest(file)) => run == file,
         (Spec::Apply(_), Spec::Apply(_)) | (Spec::Model(_), Spec::Model(_)) => true,
+        (Spec::Imported(run), Spec::Imported(file)) => run == file,
         (
             Spec::LlamaBench(_)
             | Spec::LoadTest(_)
             | Spec::Apply(_)
             | Spec::Model(_)
             | Spec::Baseline(_)
-            | Spec::Comparison(_),
+            | Spec::Comparison(_)
+            | Spec::Imported(_),
             _,
         ) => false,
     }
@@ -267,6 +269,8 @@ pub fn next_run(observed: &Observed) -> Decision {
         Spec::Apply(spec) => apply::from_request(observed, record, spec, token, reason),
         Spec::Baseline(spec) => judging::pin(observed, record, spec, reason, None),
         Spec::Comparison(_) => judging::comparison(observed, record),
+        // No document asks for one; this record came from a store that is not ours.
+        Spec::Imported(_) => Decision::idle(Reason::Idle, "what was imported is not measured here"),
     }
 }
 
@@ -325,6 +329,7 @@ fn answer_commands(observed: &Observed, record: &Record) -> Option<Decision> {
         Spec::Apply(spec) => apply::by_command(observed, record, spec, command.id),
         Spec::Baseline(spec) => judging::pin(observed, record, spec, Reason::RerunAsked, Some(command)),
         Spec::Comparison(_) => judging::comparison_by_command(observed, record, command),
+        Spec::Imported(_) => answer("what was imported is not measured here", Reason::Idle),
     })
 }
 
@@ -354,7 +359,7 @@ fn new_run(observed: &Observed, record: &Record, spec: Spec) -> NewRun {
     let service = match &spec {
         Spec::LlamaBench(spec) => spec.service.clone(),
         Spec::LoadTest(spec) => load_plan::service_words(spec),
-        Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => String::new(),
+        Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => String::new(),
         // No service; lists show where it comes from in its place.
         Spec::Model(spec) => spec.source.to_string(),
     };

@@ -122,7 +122,8 @@ pub(super) mod tests {
             | Spec::Apply(_)
             | Spec::Model(_)
             | Spec::Baseline(_)
-            | Spec::Comparison(_) => panic!("another kind"),
+            | Spec::Comparison(_)
+            | Spec::Imported(_) => panic!("another kind"),
         }
     }
 

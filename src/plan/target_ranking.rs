@@ -71,8 +71,8 @@ impl Measure {
             Self::Latency(metric, percentile) => {
                 let summary: &Summary = case.metrics.get(metric)?;
                 match percentile {
-                    Percentile::P50 => (summary.p50, summary.intervals.p50),
-                    Percentile::P95 => (summary.p95, summary.intervals.p95),
+                    Percentile::P50 => (summary.p50?, summary.intervals.p50),
+                    Percentile::P95 => (summary.p95?, summary.intervals.p95),
                 }
             }
         };

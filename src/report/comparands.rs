@@ -3,10 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::request_rows;
+use crate::request::imported::Measured;
 use crate::request::valid::Spec;
 use crate::run::comparand::{Comparand, ComparedCase};
+use crate::run::comparand_load::OfRepeat;
 use crate::run::facts::{self, Facts};
 use crate::run::fingerprint::Fingerprint;
+use crate::run::imported::{ImportedFigures, ImportedRun};
 use crate::run::load_case::LoadCase;
 use crate::run::phase::Phase;
 use crate::run::{comparand_bench, comparand_load};
@@ -57,6 +60,10 @@ fn side(store: &Store, row: &RunRow, label: &str, samples: bool) -> Result<Compa
     let texts = store.cases(row.id)?;
     let (cases, facts) = match &row.spec {
         Spec::LlamaBench(_) => bench(store, row, &found)?,
+        Spec::Imported(spec) => match spec.measured {
+            Measured::LlamaBench => bench(store, row, &found)?,
+            Measured::LoadTest | Measured::Conversation => load(store, row, &found, &texts, samples)?,
+        },
         Spec::LoadTest(_) => load(store, row, &found, &texts, samples)?,
         Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             return Err(ComparandError::NothingMeasured { run: row.id, kind: row.spec.kind() });
@@ -73,6 +80,32 @@ fn side(store: &Store, row: &RunRow, label: &str, samples: bool) -> Result<Compa
         facts,
         cases,
     })
+}
+
+/// A run out of a file as a side, without a store.
+pub fn of_imported(run: &ImportedRun) -> Comparand {
+    let (cases, facts) = match &run.figures {
+        ImportedFigures::LlamaBench { rows, cases } => {
+            let rows: Vec<Map<String, Value>> = rows.iter().map(|row| row.raw.clone()).collect();
+            (comparand_bench::cases(cases), facts::of_bench(&run.fingerprint, &rows, None))
+        }
+        ImportedFigures::Load { cases, records } => {
+            let records: Vec<Vec<OfRepeat>> = records
+                .iter()
+                .map(|of_case| of_case.iter().map(|record| (1, record.clone())).collect())
+                .collect();
+            let facts = facts::of_load(&run.fingerprint, None, None, cases);
+            (comparand_load::cases(cases, &records), facts)
+        }
+    };
+    Comparand {
+        label: run.name.clone(),
+        runs: run.id.iter().map(ToString::to_string).collect(),
+        measured_at: run.measured_at.clone(),
+        simulated: run.simulated,
+        facts,
+        cases,
+    }
 }
 
 /// Whether a run may be a baseline: whole, valid and really measured.

@@ -34,44 +34,52 @@ pub fn render(report: &Report, rows: Rows) -> String {
             cases.iter().flat_map(|case| case.requests.iter().map(move |row| request(case, row))).collect()
         }
     };
-    text(report, &records)
+    text(report, records)
 }
 
 /// Names and values of a row.
-type Record = Vec<(String, String)>;
+pub(super) type Record = Vec<(String, String)>;
 
-/// All records have the columns of any, in the order in which they first appear.
-fn text(report: &Report, records: &[Record]) -> String {
+fn text(report: &Report, records: Vec<Record>) -> String {
+    let of_run = vec![
+        pair("request", &report.request.name),
+        pair("run", &report.run.id),
+        maybe("completed_at", report.run.completed_at.as_ref()),
+        pair("simulated", report.simulated),
+    ];
+    if records.is_empty() {
+        let names: Vec<String> = of_run.iter().map(|(name, _)| escaped(name)).collect();
+        return format!("{}\n", names.join(","));
+    }
+    let rows: Vec<(Record, Record)> = records.into_iter().map(|record| (of_run.clone(), record)).collect();
+    table(&rows)
+}
+
+/// Rows of a part that is about the run and one that is about its case. All have the columns of any, in the
+/// order in which they first appear, those of runs first.
+pub(super) fn table(rows: &[(Record, Record)]) -> String {
     let mut columns: Vec<&str> = Vec::new();
-    for (name, _) in records.iter().flatten() {
+    let all = rows.iter().flat_map(|(run, _)| run).chain(rows.iter().flat_map(|(_, case)| case));
+    for (name, _) in all {
         if !columns.contains(&name.as_str()) {
             columns.push(name);
         }
     }
-    let of_run = [
-        ("request", report.request.name.clone()),
-        ("run", report.run.id.clone()),
-        ("completed_at", report.run.completed_at.clone().unwrap_or_default()),
-        ("simulated", report.simulated.to_string()),
-    ];
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let cells: Vec<String> = cells.map(escaped).collect();
         format!("{}\n", cells.join(","))
     };
-    let mut out = line(&mut of_run.iter().map(|(name, _)| *name).chain(columns.iter().copied()));
-    for record in records {
+    let mut out = line(&mut columns.iter().copied());
+    for (run, case) in rows {
         // Where names repeat, as users' metrics may, the first one counts.
-        let value = |column: &&str| {
-            record.iter().find(|(name, _)| name == column).map_or("", |(_, value)| value.as_str())
-        };
-        out.push_str(&line(
-            &mut of_run.iter().map(|(_, value)| value.as_str()).chain(columns.iter().map(value)),
-        ));
+        let found = |column: &str| run.iter().chain(case).find(|(name, _)| name == column);
+        let value = |column: &&str| found(column).map_or("", |(_, value)| value.as_str());
+        out.push_str(&line(&mut columns.iter().map(value)));
     }
     out
 }
 
-fn bench_case(case: &BenchCase) -> Record {
+pub(super) fn bench_case(case: &BenchCase) -> Record {
     let slow: Vec<String> = case.slow_first.iter().map(|launch| (launch + 1).to_string()).collect();
     let mut record = vec![
         pair("case", case.case),
@@ -79,8 +87,8 @@ fn bench_case(case: &BenchCase) -> Record {
         maybe("avg_ts", case.avg_ts),
         maybe("stddev_ts", case.stddev_ts),
         maybe("median_ts", case.median_ts),
-        maybe("min_ts", case.summary.as_ref().map(|summary| summary.min)),
-        maybe("max_ts", case.summary.as_ref().map(|summary| summary.max)),
+        maybe("min_ts", case.summary.as_ref().and_then(|summary| summary.min)),
+        maybe("max_ts", case.summary.as_ref().and_then(|summary| summary.max)),
         pair("launches", case.samples_ts.len()),
         pair("repetitions", case.samples_ts.iter().map(Vec::len).sum::<usize>()),
         pair("slow_first_launches", slow.join(" ")),
@@ -108,7 +116,7 @@ fn repetitions(case: &BenchCase) -> Vec<Record> {
         .collect()
 }
 
-fn load_case(case: &LoadCaseReport, system: &BTreeSet<&String>) -> Record {
+pub(super) fn load_case(case: &LoadCaseReport, system: &BTreeSet<&String>) -> Record {
     let figures = &case.figures;
     let (requests, tokens, through) = (&figures.requests, &figures.tokens, &figures.throughput);
     let plateau = through.plateau.as_ref();
@@ -208,9 +216,9 @@ fn conversation(held: &ConversationFigures) -> Record {
 fn summary(name: &str, summary: Option<&Summary>) -> Vec<(String, String)> {
     let intervals = summary.map(|summary| summary.intervals).unwrap_or_default();
     let column = |part: &str, value: Option<f64>| maybe(&format!("{name}_{part}"), value);
-    let of = |part: fn(&Summary) -> f64| summary.map(part);
+    let of = |part: fn(&Summary) -> Option<f64>| summary.and_then(part);
     vec![
-        maybe(&format!("{name}_count"), summary.map(|summary| summary.count)),
+        maybe(&format!("{name}_count"), summary.and_then(|summary| summary.count)),
         column("mean", of(|summary| summary.mean)),
         column("stddev", summary.and_then(|summary| summary.stddev)),
         column("min", of(|summary| summary.min)),

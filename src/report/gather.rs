@@ -11,6 +11,7 @@ use super::load_status;
 use super::past_runs;
 use super::request_rows;
 use super::status_document;
+use crate::request::imported::Measured;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
 use crate::run::phase::RunState;
@@ -51,6 +52,11 @@ pub fn report(store: &Store, run: Uuid) -> Result<Report, ReportError> {
                 None => Results::LoadTest { cases },
             }
         }
+        Spec::Imported(spec) => match spec.measured {
+            Measured::LlamaBench => Results::LlamaBench { cases: bench_cases(&texts)? },
+            Measured::LoadTest => Results::LoadTest { cases: load_cases(store, &row, &texts)? },
+            Measured::Conversation => Results::Conversation { cases: load_cases(store, &row, &texts)? },
+        },
         Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             return Err(ReportError::NothingMeasured);
         }
@@ -156,7 +162,7 @@ fn configuration(row: &RunRow) -> Result<Configuration, ReportError> {
 }
 
 /// The cases of a run of llama-bench, from their stored texts.
-pub(super) fn bench_cases(texts: &[String]) -> Result<Vec<BenchCase>, ReportError> {
+pub fn bench_cases(texts: &[String]) -> Result<Vec<BenchCase>, ReportError> {
     (1..).zip(texts).map(|(number, text)| bench_case(number, text)).collect()
 }
 

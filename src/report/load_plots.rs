@@ -25,7 +25,7 @@ pub fn against_load(report: &Report, cases: &[LoadCaseReport]) -> Vec<Figure> {
         let all = &case.throughput;
         if tokens { all.output_tokens_per_s } else { all.requests_per_s }
     };
-    let ttft_p95 = |case: &LoadCase| case.metrics.ttft.as_ref().map(|summary| summary.p95);
+    let ttft_p95 = |case: &LoadCase| case.metrics.ttft.as_ref().and_then(|summary| summary.p95);
     let mut ticks: Vec<f64> = cases.iter().filter_map(|case| x_of(&case.figures)).collect();
     ticks.sort_by(f64::total_cmp);
     ticks.dedup();

@@ -1,6 +1,7 @@
 //! What stored data says, put into a shape for people and for programs. Renders; measures, decides and
 //! writes nothing.
 
+pub mod bencher_metric_format;
 pub mod comparands;
 pub mod comparison_document;
 pub mod comparison_github;
@@ -11,6 +12,8 @@ pub mod content;
 mod conversation_status;
 pub mod csv;
 pub mod escape;
+pub mod export;
+pub mod export_table;
 pub mod format;
 pub mod gather;
 pub mod history;

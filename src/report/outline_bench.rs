@@ -27,8 +27,8 @@ pub fn cases(report: &Report, cases: &[BenchCase], blocks: &mut Vec<Block>) {
                 rate_of(case.stddev_ts),
                 rate_of(case.median_ts),
                 interval(summary.and_then(|summary| summary.intervals.p50), short),
-                rate_of(summary.map(|summary| summary.min)),
-                rate_of(summary.map(|summary| summary.max)),
+                rate_of(summary.and_then(|summary| summary.min)),
+                rate_of(summary.and_then(|summary| summary.max)),
                 case.samples_ts.len().to_string(),
                 case.samples_ts.iter().map(Vec::len).sum::<usize>().to_string(),
             ]

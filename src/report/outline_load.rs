@@ -53,11 +53,11 @@ fn overview(report: &Report, cases: &[LoadCaseReport]) -> Table {
                 figures.requests.failed.to_string(),
                 rate_of(figures.throughput.requests_per_s),
                 rate_of(figures.throughput.output_tokens_per_s),
-                ms_of(metrics.ttft.as_ref().map(|summary| summary.p50)),
-                ms_of(metrics.ttft.as_ref().map(|summary| summary.p95)),
-                ms_of(itl.map(|summary| summary.p50)),
-                ms_of(itl.map(|summary| summary.p95)),
-                ms_of(metrics.e2e.as_ref().map(|summary| summary.p95)),
+                ms_of(metrics.ttft.as_ref().and_then(|summary| summary.p50)),
+                ms_of(metrics.ttft.as_ref().and_then(|summary| summary.p95)),
+                ms_of(itl.and_then(|summary| summary.p50)),
+                ms_of(itl.and_then(|summary| summary.p95)),
+                ms_of(metrics.e2e.as_ref().and_then(|summary| summary.p95)),
                 if figures.valid { "yes" } else { "no" }.to_owned(),
             ]
         })
@@ -207,17 +207,17 @@ pub(super) fn latencies(report: &Report, case: &LoadCase) -> Option<Block> {
         .map(|(metric, summary)| {
             vec![
                 metric.as_str().to_owned(),
-                summary.count.to_string(),
-                ms(summary.mean),
+                or_unknown(summary.count.map(|count| count.to_string())),
+                ms_of(summary.mean),
                 ms_of(summary.stddev),
-                ms(summary.p50),
+                ms_of(summary.p50),
                 interval(summary.intervals.p50, ms),
-                ms(summary.p90),
-                ms(summary.p95),
+                ms_of(summary.p90),
+                ms_of(summary.p95),
                 interval(summary.intervals.p95, ms),
-                ms(summary.p99),
+                ms_of(summary.p99),
                 interval(summary.intervals.p99, ms),
-                ms(summary.max),
+                ms_of(summary.max),
             ]
         })
         .collect();

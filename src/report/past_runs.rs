@@ -4,6 +4,7 @@
 use super::content::{BenchCase, Past};
 use super::gather::{self, ReportError};
 use super::load_status;
+use crate::request::imported::Measured;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
 use crate::run::{conversation_words, load_words};
@@ -41,6 +42,10 @@ pub fn of(store: &Store, run: &RunRow) -> Result<Vec<Past>, ReportError> {
         let figure = match &row.spec {
             Spec::LlamaBench(_) => best_bench(&gather::bench_cases(&texts)?),
             Spec::LoadTest(_) => best_load(&load_status::cases(&texts)),
+            Spec::Imported(spec) => match spec.measured {
+                Measured::LlamaBench => best_bench(&gather::bench_cases(&texts)?),
+                Measured::LoadTest | Measured::Conversation => best_load(&load_status::cases(&texts)),
+            },
             Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => None,
         };
         let (metric, value, stddev, case) = match figure {

@@ -7,6 +7,7 @@ use crate::plan::measured_rate::{MeasuredRow, answering};
 use crate::plan::model_ranking::{Order, Ranked, rank};
 use crate::plan::target_ranking::{TargetRanking, compare_targets};
 use crate::plan::worker_sweep::{WorkerSweep, worker_sweep};
+use crate::request::imported::Measured;
 use crate::request::valid::Spec;
 use crate::store::model_history::MeasuredModel;
 use crate::store::runs::RunRow;
@@ -132,6 +133,10 @@ pub fn rank_models(
 pub fn rank_targets(store: &Store, run: &RunRow) -> Result<TargetRanking, PlanningError> {
     let cases = match &run.spec {
         Spec::LoadTest(_) => load_status::cases(&store.cases(run.id)?),
+        Spec::Imported(spec) => match spec.measured {
+            Measured::LoadTest => load_status::cases(&store.cases(run.id)?),
+            Measured::LlamaBench | Measured::Conversation => Vec::new(),
+        },
         Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
             Vec::new()
         }

@@ -328,7 +328,9 @@ pub fn past(measured: &Measured) -> Past {
         },
         completed_at: run.completed_at.clone(),
         figures: match &run.spec {
-            Spec::LoadTest(_) | Spec::Model(_) => PastFigures::Load { headline: run.headline.clone() },
+            Spec::LoadTest(_) | Spec::Model(_) | Spec::Imported(_) => {
+                PastFigures::Load { headline: run.headline.clone() }
+            }
             Spec::LlamaBench(_) | Spec::Apply(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
                 PastFigures::Bench {
                     pp_avg_ts: figures.and_then(|figures| figures.pp_avg_ts).map(four_places),

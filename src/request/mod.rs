@@ -14,6 +14,7 @@ pub mod fields;
 pub mod flags;
 pub mod gate;
 pub mod hash;
+pub mod imported;
 pub mod llama_bench;
 pub mod load_test;
 pub mod load_test_decode;

@@ -9,6 +9,7 @@ use super::diagnostic::{Diagnostic, did_you_mean};
 use super::fields::{Fields, Problems};
 use super::flags::Param;
 use super::gate::{self, Comparison};
+use super::imported::Imported;
 use super::llama_bench::{self, LlamaBench, ParamsFrom};
 use super::load_test::LoadTest;
 use super::model::{self, Model};
@@ -37,6 +38,8 @@ pub enum Spec {
     Model(Model),
     Baseline(Baseline),
     Comparison(Box<Comparison>),
+    /// Of runs alone: no document asks for one.
+    Imported(Imported),
 }
 
 impl Spec {
@@ -77,6 +80,7 @@ impl Spec {
             Self::Baseline(_) | Self::Comparison(_) => {
                 return Err(format!("a {} makes no run, so nothing can be set for it", self.kind()));
             }
+            Self::Imported(_) => return Err("what was imported cannot be measured here".to_owned()),
         }
         *self = changed;
         Ok(())
@@ -91,6 +95,7 @@ impl Spec {
             Self::Model(_) => "Model",
             Self::Baseline(_) => "Baseline",
             Self::Comparison(_) => "Comparison",
+            Self::Imported(_) => "Imported",
         }
     }
 
@@ -98,13 +103,15 @@ impl Spec {
     pub fn measures(&self) -> bool {
         match self {
             Self::LlamaBench(_) | Self::LoadTest(_) => true,
-            Self::Apply(_) | Self::Model(_) | Self::Baseline(_) | Self::Comparison(_) => false,
+            Self::Apply(_) | Self::Model(_) | Self::Baseline(_) | Self::Comparison(_) | Self::Imported(_) => {
+                false
+            }
         }
     }
 }
 
 /// Longest name, in characters.
-const LONGEST_NAME: usize = 128;
+pub const LONGEST_NAME: usize = 128;
 
 /// The identity that a document claims: its `metadata.name`, for the first document of a file else
 /// the file's stem. Known even where the rest of the document is not valid.

@@ -31,7 +31,8 @@ pub struct Case {
     pub samples_ts: Vec<Vec<f64>>,
     /// Σx / n over the samples of all launches; of a single row llama-bench's own figure.
     pub avg_ts: f64,
-    pub median_ts: f64,
+    /// Null without samples.
+    pub median_ts: Option<f64>,
     /// √(Σ(x − mean)² / (n − 1)) over the samples of all launches; of a single row llama-bench's own
     /// figure, which is 0 for one repetition. Null where it cannot be told.
     pub stddev_ts: Option<f64>,
@@ -155,6 +156,9 @@ fn case_of(group: &Group, varied: &[String]) -> Option<Case> {
     let all: Vec<f64> = samples_ts.iter().flatten().copied().collect();
     let (avg_ts, stddev_ts) = if rows == 1 {
         (first.avg_ts, first.stddev_ts.or_else(|| sample_stddev(&all)))
+    } else if all.is_empty() {
+        let sum: f64 = group.iter().flatten().map(|row| row.avg_ts).sum();
+        (sum / rows as f64, None)
     } else {
         (all.iter().sum::<f64>() / all.len() as f64, sample_stddev(&all))
     };
@@ -166,7 +170,7 @@ fn case_of(group: &Group, varied: &[String]) -> Option<Case> {
         n_depth: first.n_depth,
         varied: varied.iter().map(|column| (column.clone(), value(column))).collect(),
         avg_ts,
-        median_ts: median(&all)?,
+        median_ts: median(&all),
         stddev_ts,
         slow_first: (0..samples_ts.len()).filter(|launch| starts_slow(&samples_ts[*launch])).collect(),
         samples_ts,
@@ -251,7 +255,7 @@ mod tests {
         let cases = pool(&[vec![row(2.0, &[1.0, 3.0])], vec![row(6.0, &[5.0, 7.0])]]);
         assert_eq!(cases.len(), 1);
         assert_eq!(cases[0].samples_ts, [vec![1.0, 3.0], vec![5.0, 7.0]]);
-        assert_eq!((cases[0].avg_ts, cases[0].median_ts, cases[0].count()), (4.0, 4.0, 4));
+        assert_eq!((cases[0].avg_ts, cases[0].median_ts, cases[0].count()), (4.0, Some(4.0), 4));
         let expected = (20.0_f64 / 3.0).sqrt();
         assert!((cases[0].stddev_ts.unwrap() - expected).abs() < 1e-12);
     }

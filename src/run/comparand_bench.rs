@@ -43,7 +43,7 @@ mod tests {
             varied: Map::new(),
             samples_ts,
             avg_ts: 20.0,
-            median_ts: 20.0,
+            median_ts: Some(20.0),
             stddev_ts: None,
             slow_first: Vec::new(),
         };

@@ -156,7 +156,7 @@ fn figures(case: &LoadCase, ok: &[&OfRepeat]) -> BTreeMap<Measure, Figure> {
         for statistic in Statistic::ALL {
             let units = by_repeat.iter().filter(|_| all).map(|values| statistic_of(*statistic, values));
             let units: Option<Vec<f64>> = units.collect();
-            let value = of_summary(*statistic, summary);
+            let Some(value) = of_summary(*statistic, summary) else { continue };
             let figure = Figure { value, units: units.unwrap_or_default() };
             figures.insert(Measure::Latency(*metric, *statistic), figure);
         }
@@ -169,7 +169,7 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-fn of_summary(statistic: Statistic, summary: &Summary) -> f64 {
+fn of_summary(statistic: Statistic, summary: &Summary) -> Option<f64> {
     match statistic {
         Statistic::Mean => summary.mean,
         Statistic::P50 => summary.p50,

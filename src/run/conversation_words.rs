@@ -8,6 +8,7 @@ use super::request_record::EndedEarly;
 use crate::request::conversation::PrefixCache;
 use crate::stats::mean_difference::Estimate;
 use crate::stats::quantile::quantile;
+use crate::stats::summary::Summary;
 
 /// `qa-first-bread Kept vllm/phi-3: 6 turns, ttft p50 20.4 ms, 62 % cached, context 812 of 4096, 6 of 6 ok`
 pub fn line(case: &LoadCase, held: &ConversationFigures) -> String {
@@ -15,8 +16,8 @@ pub fn line(case: &LoadCase, held: &ConversationFigures) -> String {
         return format!("{}: not started: {}", case.label(), needs(skipped));
     }
     let mut words = vec![format!("{} turns", held.turns_asked)];
-    words.extend(case.metrics.ttft.as_ref().map(|summary| format!("ttft p50 {} ms", ms(summary.p50))));
-    words.extend(case.metrics.tpot.as_ref().map(|summary| format!("tpot p50 {} ms", ms(summary.p50))));
+    words.extend(p50(&case.metrics.ttft).map(|value| format!("ttft p50 {} ms", ms(value))));
+    words.extend(p50(&case.metrics.tpot).map(|value| format!("tpot p50 {} ms", ms(value))));
     words.extend(cached(case).map(|percent| format!("{percent:.0} % cached")));
     words.extend(context(held).map(|context| format!("context {context}")));
     words.extend(held.saved.as_ref().map(|saved| format!("the cache saved {}", saved_words(saved))));
@@ -29,6 +30,10 @@ pub fn line(case: &LoadCase, held: &ConversationFigures) -> String {
         words.push("not valid".to_owned());
     }
     format!("{}: {}", case.label(), words.join(", "))
+}
+
+fn p50(summary: &Option<Summary>) -> Option<f64> {
+    summary.as_ref()?.p50
 }
 
 /// What stands for all conversations of a run: the median wait for a first token, and how fast answers come:
@@ -63,8 +68,8 @@ pub fn middle(cases: &[LoadCase]) -> Option<(Option<f64>, Option<f64>, usize)> {
         values.sort_unstable_by(f64::total_cmp);
         quantile(&values, 0.5)
     };
-    let ttft = median(&mut all.iter().filter_map(|case| Some(case.metrics.ttft.as_ref()?.p50)));
-    let tpot = all.iter().filter_map(|case| Some(case.metrics.tpot.as_ref()?.p50)).filter(|ms| *ms > 0.0);
+    let ttft = median(&mut all.iter().filter_map(|case| p50(&case.metrics.ttft)));
+    let tpot = all.iter().filter_map(|case| p50(&case.metrics.tpot)).filter(|ms| *ms > 0.0);
     let rate = median(&mut tpot.map(|ms| 1_000.0 / ms));
     (!all.is_empty()).then_some((ttft, rate, all.len()))
 }

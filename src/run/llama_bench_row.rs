@@ -115,7 +115,7 @@ impl Row {
     }
 
     /// `None` where the object is no row of llama-bench: it names no test.
-    fn from_object(raw: Map<String, Value>) -> Option<Self> {
+    pub fn from_object(raw: Map<String, Value>) -> Option<Self> {
         let count = |column: &str| raw.get(column).and_then(as_count);
         let (prompt, generated) = (count("n_prompt"), count("n_gen"));
         let (n_prompt, n_gen) = (prompt.unwrap_or(0), generated.unwrap_or(0));

@@ -14,7 +14,8 @@ use crate::stats::summary::Summary;
 pub(super) fn objectives(slo: &[Objective], metrics: &Metrics) -> BTreeMap<String, ObjectiveResult> {
     slo.iter()
         .map(|objective| {
-            let value = metrics.get(objective.metric).map(|summary| statistic(summary, objective.statistic));
+            let value =
+                metrics.get(objective.metric).and_then(|summary| statistic(summary, objective.statistic));
             let at_most_ms = objective.at_most_ms;
             let met = value.map(|value| value <= at_most_ms);
             (objective.name(), ObjectiveResult { at_most_ms, value, met })
@@ -22,7 +23,7 @@ pub(super) fn objectives(slo: &[Objective], metrics: &Metrics) -> BTreeMap<Strin
         .collect()
 }
 
-pub(super) fn statistic(summary: &Summary, statistic: Statistic) -> f64 {
+pub(super) fn statistic(summary: &Summary, statistic: Statistic) -> Option<f64> {
     match statistic {
         Statistic::Mean => summary.mean,
         Statistic::P50 => summary.p50,
@@ -59,7 +60,7 @@ fn is_good(slo: &[Objective], record: &Record) -> Option<bool> {
         match append(objective.metric, record, &mut values) {
             Known::Yes => {
                 let own = Summary::without_intervals(values)
-                    .map(|summary| statistic(&summary, objective.statistic));
+                    .and_then(|summary| statistic(&summary, objective.statistic));
                 if own.is_some_and(|own| own > objective.at_most_ms) {
                     return Some(false);
                 }

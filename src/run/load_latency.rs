@@ -29,7 +29,7 @@ pub(super) fn metrics(passes: &[Pass<'_>]) -> Metrics {
 
 /// The median over a pass's successful requests, in milliseconds.
 pub(super) fn median(metric: Metric, pass: &Pass<'_>) -> Option<f64> {
-    Summary::without_intervals(values(metric, succeeded(pass))).map(|summary| summary.p50)
+    Summary::without_intervals(values(metric, succeeded(pass))).and_then(|summary| summary.p50)
 }
 
 fn values<'a>(metric: Metric, records: impl Iterator<Item = &'a Record>) -> Vec<f64> {

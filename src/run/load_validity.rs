@@ -14,9 +14,9 @@ use crate::stats::summary::Summary;
 /// How the client did, `delay` being the summary of its delays.
 pub(super) fn client(passes: &[Pass<'_>], delay: Option<&Summary>) -> Client {
     Client {
-        delay_p50: delay.map(|delay| delay.p50),
-        delay_p95: delay.map(|delay| delay.p95),
-        delay_max: delay.map(|delay| delay.max),
+        delay_p50: delay.and_then(|delay| delay.p50),
+        delay_p95: delay.and_then(|delay| delay.p95),
+        delay_max: delay.and_then(|delay| delay.max),
         cpu_percent_of_a_thread: passes.iter().filter_map(cpu_percent).reduce(f64::max),
         threads: passes.iter().filter_map(|pass| Some(pass.started?.threads)).max(),
         requests_asked_per_s: pace(passes, |record| record.scheduled_us),

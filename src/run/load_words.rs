@@ -14,7 +14,10 @@ pub fn line(case: &LoadCase) -> String {
         if case.metrics.itl.is_some() { ("itl", &case.metrics.itl) } else { ("icl", &case.metrics.icl) };
     for (name, summary) in [("ttft", &case.metrics.ttft), gaps, ("e2e", &case.metrics.e2e)] {
         if let Some(summary) = summary {
-            words.push(format!("{name} p50 {} ms p95 {} ms", ms(summary.p50), ms(summary.p95)));
+            let told = [("p50", summary.p50), ("p95", summary.p95)];
+            let told = told.iter().filter_map(|(part, value)| Some(format!("{part} {} ms", ms((*value)?))));
+            let told: Vec<String> = told.collect();
+            words.extend((!told.is_empty()).then(|| format!("{name} {}", told.join(" "))));
         }
     }
     words.push(format!("{} of {} ok", case.requests.ok, case.requests.total));
@@ -48,7 +51,8 @@ pub fn best(cases: &[LoadCase]) -> Option<(&LoadCase, &'static str, f64)> {
     };
     cases
         .iter()
-        .filter(|case| case.requests.ok > 0)
+        // Where nobody tells how many requests there were, the rate still counts.
+        .filter(|case| case.requests.ok > 0 || case.requests.total == 0)
         .filter_map(|case| rate(case).map(|(unit, rate)| (case, unit, rate)))
         .max_by(|(_, _, a), (_, _, b)| a.total_cmp(b))
 }

@@ -13,6 +13,7 @@ pub mod conversation_figures;
 pub mod conversation_words;
 pub mod facts;
 pub mod fingerprint;
+pub mod imported;
 pub mod llama_bench_row;
 pub mod load_case;
 mod load_counted;

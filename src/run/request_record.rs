@@ -247,10 +247,12 @@ pub enum ErrorKind {
     ServerError,
     /// The run was stopped.
     Cancelled,
+    /// Another tool measured it and does not say how it failed.
+    Unknown,
 }
 
 impl ErrorKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::TimeoutFirstToken,
         Self::TimeoutStream,
@@ -259,6 +261,7 @@ impl ErrorKind {
         Self::BadPayload,
         Self::ServerError,
         Self::Cancelled,
+        Self::Unknown,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -271,6 +274,7 @@ impl ErrorKind {
             Self::BadPayload => "badPayload",
             Self::ServerError => "serverError",
             Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -6,20 +6,23 @@ use serde::{Deserialize, Serialize};
 use super::percentile_interval::interval;
 use super::quantile::quantile;
 
-/// At least one sample, summarised, in the samples' unit. Percentiles by [`super::quantile::METHOD`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// At least one sample, summarised, in the samples' unit. Of samples that were at hand everything is known
+/// (percentiles by [`super::quantile::METHOD`]); of those that another tool summarised what it tells, the
+/// rest is null.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Summary {
-    pub count: u64,
-    pub min: f64,
+    pub count: Option<u64>,
+    pub min: Option<f64>,
     /// Σx / n.
-    pub mean: f64,
-    pub p50: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub max: f64,
+    pub mean: Option<f64>,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+    pub max: Option<f64>,
     /// √(Σ(x − mean)² / (n − 1)); null of a single sample.
     pub stddev: Option<f64>,
+    #[serde(default)]
     pub intervals: Intervals,
 }
 
@@ -62,14 +65,14 @@ impl Summary {
         let mean = (sorted.iter().sum::<f64>() / n).clamp(min, max);
         let squares: f64 = sorted.iter().map(|sample| (sample - mean).powi(2)).sum();
         Some(Self {
-            count: sorted.len() as u64,
-            min,
-            mean,
-            p50: quantile(sorted, 0.5)?,
-            p90: quantile(sorted, 0.9)?,
-            p95: quantile(sorted, 0.95)?,
-            p99: quantile(sorted, 0.99)?,
-            max,
+            count: Some(sorted.len() as u64),
+            min: Some(min),
+            mean: Some(mean),
+            p50: quantile(sorted, 0.5),
+            p90: quantile(sorted, 0.9),
+            p95: quantile(sorted, 0.95),
+            p99: quantile(sorted, 0.99),
+            max: Some(max),
             stddev: (sorted.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
             intervals: Intervals::default(),
         })
@@ -83,9 +86,11 @@ mod tests {
     #[test]
     fn a_summary_has_the_known_figures_whatever_the_order() {
         let summary = Summary::of(vec![4.0, 1.0, 5.0, 2.0, 3.0]).unwrap();
-        assert_eq!((summary.count, summary.min, summary.mean, summary.max), (5, 1.0, 3.0, 5.0));
-        assert_eq!(summary.p50, 3.0);
-        assert!((summary.p90 - 4.6).abs() < 1e-12 && (summary.p99 - 4.96).abs() < 1e-12);
+        assert_eq!(summary.count, Some(5));
+        assert_eq!([summary.min, summary.mean, summary.max].map(Option::unwrap), [1.0, 3.0, 5.0]);
+        assert_eq!(summary.p50, Some(3.0));
+        let (p90, p99) = (summary.p90.unwrap(), summary.p99.unwrap());
+        assert!((p90 - 4.6).abs() < 1e-12 && (p99 - 4.96).abs() < 1e-12);
         assert_eq!(summary.stddev, Some(2.5f64.sqrt()));
         assert_eq!(Summary::of(vec![5.0, 4.0, 3.0, 2.0, 1.0]), Some(summary));
     }
@@ -93,7 +98,7 @@ mod tests {
     #[test]
     fn a_single_sample_has_no_spread_and_no_interval() {
         let summary = Summary::of(vec![0.1]).unwrap();
-        assert_eq!((summary.mean, summary.p99, summary.stddev), (0.1, 0.1, None));
+        assert_eq!((summary.mean, summary.p99, summary.stddev), (Some(0.1), Some(0.1), None));
         assert_eq!(summary.intervals, Intervals::default());
         assert_eq!(Summary::of(Vec::new()), None);
     }
@@ -101,7 +106,7 @@ mod tests {
     #[test]
     fn equal_samples_give_themselves() {
         let summary = Summary::of(vec![0.1; 1_000]).unwrap();
-        assert_eq!((summary.mean, summary.p50, summary.p99), (0.1, 0.1, 0.1));
+        assert_eq!([summary.mean, summary.p50, summary.p99], [Some(0.1); 3]);
         assert_eq!(summary.stddev, Some(0.0));
         assert_eq!(summary.intervals.p99, Some([0.1, 0.1]));
     }

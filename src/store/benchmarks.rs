@@ -101,7 +101,12 @@ impl super::Store {
 pub(super) fn create(connection: &Connection, new: &NewRun, now: &str) -> Result<(), StoreError> {
     match &new.spec {
         Spec::LlamaBench(_) => {}
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+        Spec::LoadTest(_)
+        | Spec::Apply(_)
+        | Spec::Model(_)
+        | Spec::Baseline(_)
+        | Spec::Comparison(_)
+        | Spec::Imported(_) => {
             return Ok(());
         }
     }

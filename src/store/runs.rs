@@ -15,7 +15,7 @@ use crate::run::phase::{Phase, RunState};
 use crate::run::plan::{Blueprint, Plan};
 
 /// Version of `state_json`, so that a newer binary can finish an older one's runs.
-const STATE_VERSION: u32 = 1;
+pub(super) const STATE_VERSION: u32 = 1;
 
 /// A run as it is stored.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub struct Filter {
     pub simulated: Option<bool>,
     /// Runs that have ended, as whatever.
     pub ended: bool,
+    /// Made, or of what was imported measured, at that time or later: UTC, RFC 3339.
+    pub since: Option<String>,
     /// No run that was made after the one with this number.
     pub up_to: Option<u64>,
     pub limit: u32,
@@ -94,6 +96,10 @@ impl Filter {
                 values.push(value.clone());
                 clauses.push(format!("{table}{column} = ?{}", values.len()));
             }
+        }
+        if let Some(since) = &self.since {
+            values.push(since.clone());
+            clauses.push(format!("{table}created_at >= ?{}", values.len()));
         }
         clauses.extend(self.simulated.map(|simulated| format!("{table}simulated = {}", u8::from(simulated))));
         clauses.extend(self.ended.then(|| format!("{table}phase NOT IN {OPEN}")));
@@ -335,7 +341,12 @@ pub fn delete(connection: &Connection, id: Uuid, now: &str) -> Result<(), StoreE
 fn inline_apply(spec: &Spec) -> Option<&InlineApply> {
     match spec {
         Spec::LlamaBench(spec) => spec.apply.as_ref(),
-        Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => None,
+        Spec::LoadTest(_)
+        | Spec::Apply(_)
+        | Spec::Model(_)
+        | Spec::Baseline(_)
+        | Spec::Comparison(_)
+        | Spec::Imported(_) => None,
     }
 }
 

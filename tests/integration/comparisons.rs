@@ -238,12 +238,65 @@ fn every_format_tells_the_regression() {
     let junit = of("junit");
     assert!(junit.contains("failures=\"1\"") && junit.contains("type=\"Fail\""), "{junit}");
     let bmf: Value = serde_json::from_str(&of("bmf")).unwrap();
-    let metric = &bmf["after tg16"]["tg_avg_ts"];
-    assert!((metric["value"].as_f64().unwrap() - 50.02).abs() < 0.01, "{bmf}");
-    assert!(metric["lower_value"].as_f64().unwrap() <= metric["upper_value"].as_f64().unwrap());
+    let exported = bench.say(&["export", "after", "--format", "bmf"]);
+    assert_eq!(
+        bmf,
+        serde_json::from_str::<Value>(&exported.out).unwrap(),
+        "the candidate, as export writes it"
+    );
     assert!(of("yaml").contains("outcome: regression"));
     let wide = of("wide");
     assert!(wide.contains("n_batch") && wide.contains("-50.0 %"), "{wide}");
+}
+
+/// What a script wrote of a load test.
+fn script(p95: f64, errors: f64) -> String {
+    json!({
+        "total_requests": 1000, "concurrency": 4, "duration_s": 100.0, "throughput_rps": 10.0, "error_rate": errors,
+        "latency_ms": { "min": 10.0, "mean": 60.0, "p50": 50.0, "p95": p95, "p99": 150.0, "max": 200.0 },
+    })
+    .to_string()
+}
+
+#[test]
+fn files_of_results_are_compared_without_a_database_by_what_they_tell() {
+    let place = Place::new();
+    for (name, p95, errors) in [
+        ("old.json", 100.0, 0.0),
+        ("same.json", 101.0, 0.001),
+        ("slow.json", 130.0, 0.0),
+        ("bad.json", 100.0, 0.02),
+    ] {
+        place.write(name, &script(p95, errors));
+    }
+    let compare = |line: &[&str]| place.say(&[&["compare"], line].concat());
+    let same = compare(&["old.json", "same.json"]);
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+    assert!(same.out.contains("e2e_p95") && same.out.contains("100.0 ms"), "{}", same.out);
+    let slow = compare(&["old.json", "slow.json"]);
+    assert!(slow.code == 1 && slow.out.contains("e2e_p95 +30.0 % (fail 20%, warn 10%)"), "{}", slow.out);
+    assert_eq!(compare(&["old.json", "bad.json"]).code, 1);
+    // Of one figure a side nothing can be proven.
+    assert_eq!(compare(&["old.json", "same.json", "--strict"]).code, 1);
+    assert_eq!(compare(&["old.json", "missing.json"]).code, 4);
+    place.write("broken.json", "{\"latency_ms\": ");
+    let broken = compare(&["old.json", "broken.json"]);
+    assert!(broken.code != 0 && broken.err.contains("broken.json"), "{}", broken.err);
+}
+
+#[test]
+fn a_file_of_results_can_be_the_baseline_of_a_request() {
+    let bench = Bench::new();
+    bench.place.write("old.json", &script(100.0, 0.0));
+    bench.place.write("new.json", &script(130.0, 0.0));
+    let said = bench.say(&["baseline", "set", "main", "--from", "old.json", "--for", "load"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let found = bench.json(&["compare", "baseline/main", "new.json"], 1);
+    assert_eq!((&found["policy"], &found["baseline"]["label"]), (&json!("Fail"), &json!("main")));
+    // Again it is the same run, not another one.
+    assert_eq!(bench.say(&["baseline", "set", "v1", "--from", "old.json", "--for", "load"]).code, 0);
+    let listed = bench.json(&["baseline", "list"], 0);
+    assert_eq!(listed["items"][0]["run"], listed["items"][1]["run"]);
 }
 
 #[test]

@@ -136,10 +136,7 @@ fn files_pin_a_baseline_and_judge_every_new_run_once() {
     bench.serve();
     // Both are there before what they are about.
     let status = bench.until_status("pin", "a baseline that waits", |status| {
-        status["status"]["message"]
-            .as_str()
-            .unwrap_or_default()
-            .contains("load does not have a completed run")
+        status["message"].as_str().unwrap_or_default().contains("load does not have a completed run")
     });
     assert_eq!(status["status"]["phase"], "Pending");
     bench.save_load("load", &spec(&server, ""));

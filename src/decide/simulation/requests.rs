@@ -98,7 +98,7 @@ pub fn resolve(run: Uuid, spec: &Spec, timeout_ms: u64, docker: bool) -> Result<
         Spec::LoadTest(spec) => {
             load_plan::resolve(spec, &load_tests::surroundings(run, timeout_ms, docker)).map(Box::new)
         }
-        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) => {
+        Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => {
             unreachable!("nothing here is applied, downloaded, pinned or compared")
         }
     }
