@@ -28,6 +28,27 @@ fn examples_are_well_formed() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// Flags come and go; a workflow that somebody copied must not be the first to notice.
+#[test]
+fn every_command_of_the_ci_and_cron_recipes_is_one_that_benchlet_takes() {
+    use clap::Parser as _;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = 0;
+    for file in [root.join("ci/github-actions.yml"), root.join("cron/crontab")] {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let pieces = lines.flat_map(|line| line.split(['|', ';', '>', '&', '{'])).map(str::trim);
+        let commands = pieces.filter_map(|piece| piece.find("benchlet ").map(|at| &piece[at..]));
+        for command in commands.filter(|command| !command.starts_with("benchlet install")) {
+            let words = command.split_whitespace().map(|word| word.trim_matches('"'));
+            let parsed = benchlet::cli::Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{}: {command}: {}", file.display(), parsed.unwrap_err());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "only {seen} commands seen");
+}
+
 fn yaml_problem(text: &str) -> Option<String> {
     let stream = tree::parse(text);
     let found = stream.documents.iter().find_map(|document| document.root.as_ref().err());
