@@ -158,8 +158,8 @@ fn bench(
     // Where the tool's output could not be parsed there are no rows to tell facts.
     let rows: Vec<Map<String, Value>> =
         raw.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let executor = row.blueprint.as_ref().map(|blueprint| blueprint.executor);
-    Ok((comparand_bench::cases(&cases), facts::of_bench(found, &rows, executor)))
+    let facts = facts::of_bench(found, &rows, row.blueprint.as_ref());
+    Ok((comparand_bench::cases(&cases), facts))
 }
 
 fn load(

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::fingerprint::{Fingerprint, Gpu};
 use super::load_case::LoadCase;
 use super::measure_plan::{CaseAmount, CaseLoad, MeasurePlan, PromptPlan};
-use super::plan::{Blueprint, ExecutorKind, Plan, Step};
+use super::plan::{Blueprint, Plan, Step};
+use super::step::{ContainerSpec, GpuSelection};
 
 /// Columns of llama-bench's rows that are figures, sizes of the test, or told by other facts.
 const NO_FLAGS: [&str; 19] = [
@@ -70,7 +71,7 @@ impl Group {
     /// Every fact that is no setting of llama-bench is known here by its name.
     pub fn of(fact: &str) -> Self {
         match fact {
-            "gpus" | "driver" | "cpu" | "cpu_threads" | "cpu_limit" => Self::Hardware,
+            "gpus" | "driver" | "cpu" | "cpu_threads" | "cpu_limit" | "container_limits" => Self::Hardware,
             "image" | "build" | "engine_name" | "backends" | "executor" => Self::Engine,
             "model" | "model_name" | "template" => Self::Model,
             "prompts" | "seed" | "arrivals" | "amount" | "output" | "stream" | "api" | "warmup"
@@ -93,7 +94,7 @@ impl Facts {
 
 /// Of a run of llama-bench: the machine, and the settings as the tool's own rows (`rows`, JSON objects) tell
 /// them, so that spelling and defaults of flags do not count.
-pub fn of_bench(found: &Fingerprint, rows: &[Map<String, Value>], executor: Option<ExecutorKind>) -> Facts {
+pub fn of_bench(found: &Fingerprint, rows: &[Map<String, Value>], blueprint: Option<&Blueprint>) -> Facts {
     let mut facts = of_machine(found);
     let constant = |column: &str| {
         let mut values = rows.iter().map(|row| row.get(column).map(words).unwrap_or_default());
@@ -102,7 +103,11 @@ pub fn of_bench(found: &Fingerprint, rows: &[Map<String, Value>], executor: Opti
     };
     facts.put("build", constant("build_commit"));
     facts.put("backends", constant("backends"));
-    facts.put("executor", executor.map(|executor| executor.as_str().to_owned()));
+    facts.put("executor", blueprint.map(|blueprint| blueprint.executor.as_str().to_owned()));
+    facts.put(
+        "container_limits",
+        blueprint.map(|blueprint| limits_of([blueprint.template.container.as_ref()])),
+    );
     facts.put("model_name", found.model.path.as_deref().map(file_name).or_else(|| constant("model_type")));
     if found.cpu.model.is_none() {
         facts.put("cpu", constant("cpu_info"));
@@ -140,6 +145,8 @@ pub fn of_load(
     if let Some(load) = load {
         let servers = load.engines.iter().map(|engine| server_flags(&engine.task.argv));
         facts.put("server_flags", Some(servers.collect::<Vec<_>>().join("; ")));
+        let containers = load.engines.iter().map(|engine| engine.task.container.as_ref());
+        facts.put("container_limits", Some(limits_of(containers)));
         workload(&load.measure, found, &mut facts);
     } else if let Some(measure) = plan.and_then(first_measure) {
         workload(measure, found, &mut facts);
@@ -184,6 +191,27 @@ fn of_machine(found: &Fingerprint) -> Facts {
     let power: Vec<String> = power.map(|watts| format!("{watts} W")).collect();
     facts.aside("power_limit", Some(power.join(", ")));
     facts
+}
+
+/// What the containers that are measured may use: `0.5 CPUs, GPUs 0,1`; `none` without a limit.
+fn limits_of<'a>(containers: impl IntoIterator<Item = Option<&'a ContainerSpec>>) -> String {
+    let of_one = |container: &ContainerSpec| {
+        let gpus = container.gpus.as_ref().map(|gpus| match &gpus.which {
+            GpuSelection::All => "all GPUs".to_owned(),
+            GpuSelection::Count(count) => format!("{count} GPUs"),
+            GpuSelection::Ids(ids) => format!("GPUs {}", ids.join(",")),
+        });
+        let words = [
+            container.nano_cpus.map(|cpus| format!("{} CPUs", cpus as f64 / 1e9)),
+            container.cpuset.as_ref().map(|set| format!("CPUs {set}")),
+            container.memory.map(|bytes| format!("{bytes} bytes of memory")),
+            gpus,
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    };
+    let all: Vec<String> =
+        containers.into_iter().flatten().map(of_one).filter(|words| !words.is_empty()).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join("; ") }
 }
 
 /// `2 × NVIDIA H100`, or `none`.
@@ -302,6 +330,7 @@ fn words(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::run::fingerprint::{Cpu, Host, Image, Model};
+    use crate::run::step::GpuRequest;
 
     fn machine() -> Fingerprint {
         Fingerprint {
@@ -324,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_settings_of_llama_bench_are_those_of_its_rows() {
-        let facts = of_bench(&machine(), &[row(2), row(2)], Some(ExecutorKind::Docker)).decisive;
+        let facts = of_bench(&machine(), &[row(2), row(2)], None).decisive;
         assert_eq!(facts["n_threads"].as_deref(), Some("2"));
         assert_eq!(facts["build"].as_deref(), Some("abc"));
         assert_eq!(facts["gpus"].as_deref(), Some("2 × H100"));
@@ -332,6 +361,21 @@ mod tests {
         for absent in ["n_prompt", "avg_ts", "test_time", "model_filename", "hostname"] {
             assert!(!facts.contains_key(absent), "{absent}");
         }
+    }
+
+    #[test]
+    fn what_a_container_may_use_is_a_fact() {
+        let container = ContainerSpec {
+            nano_cpus: Some(500_000_000),
+            gpus: Some(GpuRequest {
+                driver: "nvidia".into(),
+                which: GpuSelection::Ids(vec!["0".into(), "1".into()]),
+                capabilities: Vec::new(),
+            }),
+            ..ContainerSpec::default()
+        };
+        assert_eq!(limits_of([Some(&container), None]), "0.5 CPUs, GPUs 0,1");
+        assert_eq!(limits_of([Some(&ContainerSpec::default())]), "none");
     }
 
     #[test]

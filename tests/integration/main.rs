@@ -25,6 +25,7 @@ mod executor_docker;
 mod executor_process;
 mod file_server;
 mod gates;
+mod gates_docker;
 mod imports;
 mod intake;
 mod load_bench;
