@@ -92,6 +92,7 @@ pub fn run(verb: &Apply, settings: &Settings, console: &mut Console) -> Result<(
             ask(&preview, console)?;
         }
         let new = NewApply {
+            refused: None,
             id: Uuid::new_v4(),
             request: Some((row.request_uid, row.request.clone())),
             source: ApplySource::Run(row.id),

@@ -15,6 +15,7 @@ mod doorbell;
 mod engines;
 mod execute;
 pub mod imports;
+mod improvement;
 mod jobs;
 mod judge;
 mod judging_sight;

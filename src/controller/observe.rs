@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::context::Context;
 use super::surroundings::{Asked, Place, find_service, look_around, look_around_load};
-use super::{judging_sight, measure};
+use super::{improvement, judging_sight, measure};
 use crate::decide::observed::{
     ApplyView, Document, Judging, Observed, OtherRun, OwedApply, Refusal, Run, World,
 };
@@ -15,8 +15,8 @@ use crate::request::valid::Spec;
 use crate::run::phase::RunState;
 use crate::run::plan::Blueprint;
 use crate::run::step::{TaskId, TaskState};
-use crate::store::StoreError;
 use crate::store::runs::RunRow;
+use crate::store::{Store, StoreError};
 
 /// What the loop knows by itself when a pass begins.
 #[derive(Debug, Clone)]
@@ -65,11 +65,7 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
         document: snapshot.document,
         record,
         run,
-        owed_applies: store
-            .owed_applies(&name)?
-            .into_iter()
-            .map(|(run, options)| OwedApply { run, options })
-            .collect(),
+        owed_applies: owed_applies(store, &name)?,
         applies: applies.into_iter().map(|id| ApplyView { id, working: context.is_applying(id) }).collect(),
         commands: store.commands_for(&name)?,
         judging,
@@ -87,6 +83,19 @@ fn other(row: &RunRow) -> OtherRun {
         measures: row.spec.measures(),
         claims: row.blueprint.as_ref().map(|blueprint| blueprint.claims.clone()).unwrap_or_default(),
     }
+}
+
+/// One after the other is applied, so only of the first it is asked whether it is good enough.
+fn owed_applies(store: &Store, name: &str) -> Result<Vec<OwedApply>, StoreError> {
+    let mut owed = Vec::new();
+    for (run, inline) in store.owed_applies(name)? {
+        let refused = match &inline.improved {
+            Some(wanted) if owed.is_empty() => improvement::refusal(store, run, wanted)?,
+            Some(_) | None => None,
+        };
+        owed.push(OwedApply { run, options: inline.options, refused });
+    }
+    Ok(owed)
 }
 
 async fn observe_run(context: &Context, row: RunRow) -> Result<Run, StoreError> {

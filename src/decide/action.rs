@@ -11,7 +11,7 @@ use crate::request::baseline::TiedTo;
 use crate::request::valid::Spec;
 use crate::run::phase::{Ending, RunState};
 use crate::run::plan::{Blueprint, Plan};
-use crate::run::reason::Reason;
+use crate::run::reason::{Reason, Refusal};
 use crate::run::step::{TaskId, TaskSpec};
 
 /// One complete order with its reason.
@@ -117,6 +117,8 @@ pub struct NewRun {
 #[derive(Debug, Clone)]
 pub struct NewApply {
     pub id: Uuid,
+    /// It is recorded as failed and nothing is written.
+    pub refused: Option<Refusal>,
     pub request: Option<(Uuid, String)>,
     pub source: ApplySource,
     pub options: ApplyOptions,

@@ -21,6 +21,7 @@ pub fn carry_out(observed: &Observed) -> Option<Decision> {
     Some(create(NewApply {
         id: observed.fresh,
         request: observed.record.as_ref().map(|record| (record.uid, record.name.clone())),
+        refused: owed.refused.clone(),
         source: ApplySource::Run(owed.run),
         options: owed.options.clone(),
         // One a run: an old branch that is checked out again redeploys nothing.
@@ -51,6 +52,7 @@ pub fn by_command(observed: &Observed, record: &Record, spec: &Apply, command: i
 fn new_apply(observed: &Observed, record: &Record, spec: &Apply, token: String) -> NewApply {
     NewApply {
         id: observed.fresh,
+        refused: None,
         request: Some((record.uid, record.name.clone())),
         source: spec.source.clone(),
         options: spec.options.clone(),

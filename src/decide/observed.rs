@@ -176,6 +176,8 @@ pub enum TaskEnd {
 pub struct OwedApply {
     pub run: Uuid,
     pub options: ApplyOptions,
+    /// Why it is not applied all the same: it is not proven better than its baseline.
+    pub refused: Option<Refusal>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -82,7 +82,7 @@ fn ordered(observed: Observed) -> Observed {
 
 #[test]
 fn a_gate_judges_a_completed_run_before_anything_else_is_made_of_it() {
-    let owed = vec![OwedApply { run: RUN, options: ApplyOptions::default() }];
+    let owed = vec![OwedApply { run: RUN, options: ApplyOptions::default(), refused: None }];
     let decision = next_action(&Observed { judging: due(), owed_applies: owed, ..gated() });
     assert_eq!(judged(&decision), Some((RUN, "g")));
     assert_eq!(decision.recheck_ms, Some(0));

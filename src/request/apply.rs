@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::fields::{Fields, Problems};
+use super::gate::baseline_name;
+use super::quantities;
 use super::schema;
 use super::tree::{Node, Value};
 
@@ -33,11 +35,28 @@ pub struct ApplyOptions {
     pub restart: bool,
 }
 
-/// `spec.apply`: after every completed run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `spec.apply`: after every completed run, or after those that are better than a baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InlineApply {
     pub options: ApplyOptions,
+    /// `None`: after every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub improved: Option<Improvement>,
 }
+
+/// What a run has to gain to be applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Improvement {
+    /// The baseline's name.
+    pub against: String,
+    pub metric: Metric,
+    /// The least gain, as a part of the baseline.
+    pub min_gain: f64,
+}
+
+/// Below 3 % a gain is hard to tell from the noise of a machine.
+const MIN_GAIN: f64 = 0.03;
 
 /// A rate that is better when it is higher, in tokens a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,17 +132,25 @@ fn decode_from(node: &Node, problems: &Problems, metric: Option<Metric>) -> Opti
 
 pub fn decode_inline(node: &Node, problems: &Problems) -> Option<InlineApply> {
     let fields = Fields::new(node, "spec.apply", schema::INLINE_APPLY, problems)?;
+    let options = options(&fields);
     let improved = fields.choice("when", &[("Succeeded", false), ("Improved", true)]).unwrap_or(false);
-    if improved && let Some(when) = fields.get("when") {
-        problems.error_with_hint(
-            when,
-            "apply.when: Improved is not supported by this version of benchlet",
-            "it comes with comparisons; Succeeded applies after every completed run",
-        );
+    if !improved {
+        for name in ["against", "minGain"] {
+            fields.refuse(name, "is for when: Improved", "add when: Improved, or take it out");
+        }
+        return Some(InlineApply { options, improved: None });
     }
-    fields.not_yet("against", "it comes with comparisons");
-    fields.not_yet("minGain", "it comes with comparisons");
-    Some(InlineApply { options: options(&fields) })
+    let gain = fields.parsed("minGain", |text| quantities::percent(text, 1_000.0));
+    let against = fields.required("against").and_then(|node| baseline_name(node, "against", &fields));
+    if fields.required("metric").is_none() || options.metric.is_none() {
+        return None;
+    }
+    let improvement = Improvement {
+        against: against?,
+        metric: options.metric?,
+        min_gain: gain.map_or(MIN_GAIN, |percent| percent / 100.0),
+    };
+    Some(InlineApply { options, improved: Some(improvement) })
 }
 
 fn options(fields: &Fields<'_>) -> ApplyOptions {

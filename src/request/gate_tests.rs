@@ -110,3 +110,26 @@ fn a_baseline_pins_a_run_for_its_request_or_its_service() {
     assert!(pinned("name: main").unwrap_err()[0].contains("spec.from is missing"));
     assert!(pinned("from: { request: load }").unwrap_err()[0].contains("spec.name is missing"));
 }
+
+#[test]
+fn an_apply_of_what_improved_names_what_it_improves_on() {
+    use crate::request::apply::{Improvement, Metric};
+    let apply = |fields: &str| {
+        request("LlamaBench", &format!("service: s\napply: {{ {fields} }}")).map(|request| {
+            match request.spec {
+                Spec::LlamaBench(spec) => spec.apply.unwrap().improved,
+                other => panic!("{}", other.kind()),
+            }
+        })
+    };
+    let improvement =
+        |min_gain| Improvement { against: "main".to_owned(), metric: Metric::GenerationRate, min_gain };
+    assert_eq!(apply("when: Succeeded"), Ok(None));
+    let told = "when: Improved, metric: tg_avg_ts, against: main";
+    assert_eq!(apply(told), Ok(Some(improvement(0.03))));
+    assert_eq!(apply(&format!("{told}, minGain: 10%")), Ok(Some(improvement(0.1))));
+    let problem = |fields: &str| apply(fields).expect_err(fields).join("\n");
+    assert!(problem("when: Improved, metric: tg_avg_ts").contains("spec.apply.against is missing"));
+    assert!(problem("when: Improved, against: main").contains("spec.apply.metric is missing"));
+    assert!(problem("against: main").contains("is for when: Improved"));
+}

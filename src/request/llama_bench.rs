@@ -7,7 +7,7 @@ use super::apply::{self, InlineApply};
 use super::fields::Fields;
 use super::flags::{self, Param};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LlamaBench {
     pub service: String,

@@ -180,12 +180,12 @@ pub const INLINE_APPLY: &[Field] = &[
     field(
         "when",
         Shape::OneOf(&["Succeeded", "Improved"]),
-        "Succeeded: after every completed run. Improved: not in this version.",
+        "Succeeded: after every completed run. Improved: after those that are proven better than a baseline.",
     ),
     field("metric", Shape::Text, "Picks the winning cell of a matrix: pp_avg_ts or tg_avg_ts."),
     field("case", Shape::Case, "Picks a cell of a matrix by its number or its columns."),
-    field("against", Shape::Text, "The baseline to improve on. Not in this version."),
-    field("minGain", Shape::Text, "The least improvement. Not in this version."),
+    field("against", Shape::Text, "Of Improved: the baseline to improve on."),
+    field("minGain", Shape::Percent, "Of Improved: the least gain of `metric` (3%)."),
     field("dryRun", Shape::Boolean, "Only put the difference into the status."),
     field("restart", Shape::Boolean, "Recreate the service's container afterwards."),
 ];

@@ -113,6 +113,8 @@ reasons! {
     EvidenceRegression,
     EvidenceInconclusive,
     BaselineSet,
+    /// It is not proven better than its baseline by as much as was asked.
+    NotImproved,
     // How load tests fail.
     /// The engine does not answer, or not as one that is ready.
     EngineUnreachable,

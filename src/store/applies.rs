@@ -171,11 +171,15 @@ pub fn create(connection: &Connection, new: &NewApply, now: &str) -> Result<(), 
         ApplySource::LatestOf { .. } | ApplySource::BestOf { .. } => None,
     };
     let (uid, name) = new.request.clone().unzip();
+    let (state, ended) = match &new.refused {
+        Some(refusal) => (ApplyState::Failed { refusal: refusal.clone(), outcome: None }, true),
+        None => (ApplyState::Planned, false),
+    };
     connection
         .prepare_cached(
             "INSERT INTO applies (id, request_uid, request_name, source_json, options_json, token, run_id,
-                state, state_json, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'Planned', ?8, ?9)",
+                state, state_json, created_at, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             new.id.to_string(),
@@ -185,8 +189,10 @@ pub fn create(connection: &Connection, new: &NewApply, now: &str) -> Result<(), 
             encode(&new.options)?,
             new.token,
             run,
-            encode(&ApplyState::Planned)?,
+            if ended { "Failed" } else { "Planned" },
+            encode(&state)?,
             now,
+            ended.then_some(now),
         ])?;
     if let Some(run) = &run {
         connection.prepare_cached("UPDATE runs SET owes_apply = 0 WHERE id = ?1")?.execute([run])?;
@@ -197,7 +203,10 @@ pub fn create(connection: &Connection, new: &NewApply, now: &str) -> Result<(), 
     if let Some(command) = new.command {
         commands::answer(connection, command, &format!("apply {} created", new.id), None, now)?;
     }
-    events::note(connection, name.as_deref(), None, "ApplyCreated", "", now)
+    match &new.refused {
+        Some(why) => events::note(connection, name.as_deref(), None, why.reason.as_str(), &why.message, now),
+        None => events::note(connection, name.as_deref(), None, "ApplyCreated", "", now),
+    }
 }
 
 /// Journals how far an apply has come.

@@ -9,7 +9,7 @@ use super::{
     StoreError, all, benchmarks, commands, decode, encode, events, first, load_results, requests, uuid_of,
 };
 use crate::decide::action::NewRun;
-use crate::request::apply::{ApplyOptions, InlineApply};
+use crate::request::apply::InlineApply;
 use crate::request::valid::Spec;
 use crate::run::phase::{Phase, RunState};
 use crate::run::plan::{Blueprint, Plan};
@@ -171,15 +171,15 @@ impl super::Store {
     ///
     /// # Errors
     /// SQLite's own, or a row that cannot be decoded.
-    pub fn owed_applies(&self, request: &str) -> Result<Vec<(Uuid, ApplyOptions)>, StoreError> {
+    pub fn owed_applies(&self, request: &str) -> Result<Vec<(Uuid, InlineApply)>, StoreError> {
         self.read(|connection| {
             let sql = "SELECT id, spec_json FROM runs
                  WHERE owes_apply = 1 AND phase = 'Completed' AND request_name = ?1 ORDER BY seq";
             let owed = all(connection, sql, [request], |row| {
                 let spec: Spec = decode("spec", &row.get::<_, String>("spec_json")?)?;
-                Ok((uuid_of(row, "id")?, inline_apply(&spec).map(|inline| inline.options.clone())))
+                Ok((uuid_of(row, "id")?, inline_apply(&spec).cloned()))
             })?;
-            Ok(owed.into_iter().filter_map(|(id, options)| Some((id, options?))).collect())
+            Ok(owed.into_iter().filter_map(|(id, inline)| Some((id, inline?))).collect())
         })
     }
 

@@ -179,6 +179,7 @@ impl Place {
     async fn plan(&self, source: ApplySource, options: ApplyOptions) -> Uuid {
         let id = Uuid::new_v4();
         let new = NewApply {
+            refused: None,
             id,
             request: Some((Uuid::new_v4(), "bench".into())),
             source,

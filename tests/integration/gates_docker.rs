@@ -60,3 +60,34 @@ fn the_real_thing_twice_is_no_regression_and_a_tenth_of_a_cpu_is_one() {
     let row = &found["rows"][0];
     assert_eq!((&row["method"], &row["n"]), (&json!("exactRankTest"), &json!([RUNS, RUNS])));
 }
+
+#[test]
+fn what_is_not_proven_better_is_not_applied_and_the_status_says_why() {
+    let Some(bench) = Workbench::open() else { return };
+    let params = "params: { -p: 16, -n: 0, -r: 1, -t: 1, -b: 64 }";
+    bench.save("first", &format!("{{ service: tiny, {params} }}"));
+    let tuned = "apply: { when: Improved, metric: pp_avg_ts, against: main, minGain: 1% }";
+    bench.save("tuned", &format!("{{ service: tiny, {params}, {tuned} }}"));
+    let run = |name: &str| {
+        let path = bench.request_path(&format!("{name}.yaml")).display().to_string();
+        bench.say(&["run", &path]).good();
+        bench.status(name).unwrap()
+    };
+    let compose = || std::fs::read_to_string(bench.path("docker-compose.yml")).unwrap();
+    let before = compose();
+    let without = run("tuned");
+    assert_eq!(without["status"]["applied"]["reason"], "NoBaseline", "{without:#}");
+    run("first");
+    bench.say(&["baseline", "set", "main", "--from", "first", "--for", "tuned"]).good();
+    // One launch each proves nothing, whatever its figure is.
+    let status = run("tuned");
+    let applied = &status["status"]["applied"];
+    assert_eq!(
+        (&applied["state"], &applied["reason"]),
+        (&json!("Failed"), &json!("NotImproved")),
+        "{status:#}"
+    );
+    assert!(applied["message"].as_str().unwrap().contains("pp_avg_ts of pp16"), "{applied:#}");
+    assert_eq!(status["status"]["phase"], "Completed");
+    assert_eq!(compose(), before);
+}
