@@ -103,16 +103,16 @@ pub fn newest_runs(
     runs: u32,
     before: Option<&RunRow>,
 ) -> Result<Vec<RunRow>, CliError> {
-    let filter = Filter {
+    let newest = Filter {
         request: Some(request.to_owned()),
         phase: Some(Phase::Completed),
         up_to: before.map(|row| row.seq.saturating_sub(1)),
-        limit: 10_000,
+        limit: 1,
         ..Filter::default()
     };
-    let mut rows = store.runs(&filter)?;
-    if let Some(hash) = rows.first().map(|row| row.spec_hash.clone()) {
-        rows.retain(|row| row.spec_hash == hash);
+    let mut rows = store.runs(&newest)?;
+    if let Some(hash) = rows.first().map(|row| row.spec_hash.clone()).filter(|_| runs > 1) {
+        rows = store.runs(&Filter { spec_hash: Some(hash), limit: runs, ..newest })?;
     }
     let found = rows.len();
     if found == 0 {
@@ -125,7 +125,6 @@ pub fn newest_runs(
         ))
         .hint(format!("`benchlet rerun {request} --wait` makes one more")));
     }
-    rows.truncate(runs.max(1) as usize);
     rows.reverse();
     Ok(rows)
 }

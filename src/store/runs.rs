@@ -69,6 +69,7 @@ pub struct Results {
 pub struct Filter {
     pub request: Option<String>,
     pub service: Option<String>,
+    pub spec_hash: Option<String>,
     pub phase: Option<Phase>,
     pub kind: Option<&'static str>,
     pub simulated: Option<bool>,
@@ -89,9 +90,13 @@ impl Filter {
         let phase = self.phase.map(|phase| phase.as_str().to_owned());
         let (mut clauses, mut values) = (Vec::new(), Vec::new());
         let kind = self.kind.map(str::to_owned);
-        for (column, value) in
-            [("request_name", &self.request), ("service", &self.service), ("phase", &phase), ("kind", &kind)]
-        {
+        for (column, value) in [
+            ("request_name", &self.request),
+            ("service", &self.service),
+            ("spec_hash", &self.spec_hash),
+            ("phase", &phase),
+            ("kind", &kind),
+        ] {
             if let Some(value) = value {
                 values.push(value.clone());
                 clauses.push(format!("{table}{column} = ?{}", values.len()));
