@@ -22,7 +22,7 @@ fn due() -> Judging {
 fn gated() -> Observed {
     let observed = look(&wanted());
     let record = observed.record.clone().map(|record| {
-        let gate = Some(Gate { baseline: "main".to_owned(), rules: Rules::default() });
+        let gate = Some(Box::new(Gate { baseline: "main".to_owned(), rules: Rules::default() }));
         Record { control: Control { gate, ..record.control.clone() }, ..record }
     });
     Observed { record, ..observed }

@@ -8,6 +8,7 @@ use super::service_edit::FlagChange;
 use crate::request::apply::{ApplyOptions, CaseSelector, Metric};
 use crate::request::flags::Param;
 use crate::run::case::Case;
+use crate::run::case::SURROUNDINGS;
 use crate::run::llama_bench_row::TestKind;
 use crate::run::reason::{Reason, Refusal};
 
@@ -60,19 +61,6 @@ const COLUMNS: &[(&str, &str)] = &[
     ("repack", "--repack"),
     ("fit_target", "-fitt"),
     ("fit_min_ctx", "-fitc"),
-];
-
-/// Columns that say where something was measured and not how.
-const SURROUNDINGS: [&str; 9] = [
-    "build_commit",
-    "build_number",
-    "cpu_info",
-    "gpu_info",
-    "backends",
-    "model_filename",
-    "model_type",
-    "model_size",
-    "model_n_params",
 ];
 
 /// Most cells that a refusal names.

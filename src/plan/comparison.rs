@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::comparability::{Comparability, comparability};
-use super::figure_evidence::{Method, figure_evidence};
+use super::figure_evidence::{FigureEvidence, Method, figure_evidence};
 use crate::request::gate::Rules;
 use crate::request::measure::Measure;
 use crate::request::thresholds::{Limit, Threshold, Thresholds};
@@ -306,7 +306,8 @@ fn rows_of(
             _ => rules.margin.max(floor),
         };
         let wanted = threshold.is_some() || everything;
-        let found = wanted.then(|| figure_evidence(measure, before, after, margin)).unwrap_or_default();
+        let found =
+            if wanted { figure_evidence(measure, before, after, margin) } else { FigureEvidence::default() };
         // Of a difference the change is worse as it is.
         let worse = match measure {
             Measure::ErrorRate => found.ratio,

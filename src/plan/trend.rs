@@ -17,7 +17,7 @@ const SHORTEST_SEGMENT: usize = 3;
 pub const FALSE_DISCOVERIES: f64 = 0.10;
 /// A history of so many points or more can have a step.
 pub const FEWEST: usize = 2 * SHORTEST_SEGMENT;
-const SEED: u64 = 0x7472_656e_64;
+const SEED: u64 = 0x0074_7265_6e64;
 
 /// One run's figure.
 #[derive(Debug, Clone, PartialEq)]

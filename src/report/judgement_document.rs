@@ -121,7 +121,7 @@ pub fn words(judged: &Judgement) -> String {
     }
     let policy = found.policy.map_or("not judged", Policy::as_str);
     let worst = found.rows.iter().filter(|row| row.policy == found.policy && row.policy > Some(Policy::Pass));
-    let worst: Vec<String> = worst.map(|row| change_words(row)).collect();
+    let worst: Vec<String> = worst.map(change_words).collect();
     let worst = if worst.is_empty() { String::new() } else { format!(" ({})", worst.join(", ")) };
     format!("against {}: {policy}{worst}, evidence {}", judged.against, found.evidence.as_str())
 }

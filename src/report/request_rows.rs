@@ -7,8 +7,8 @@ use super::content::RequestRow;
 use crate::request::load_test::Metric;
 use crate::run::comparand_load::OfRepeat;
 use crate::run::load_latency::of_request;
-use crate::run::measure_plan::{MeasurePlan, PromptPlan};
-use crate::run::plan::{Plan, Step};
+use crate::run::measure_plan::PromptPlan;
+use crate::run::plan::Plan;
 use crate::run::request_record::Record;
 
 /// Slowest requests that a report lists, a case.
@@ -43,23 +43,12 @@ pub fn records(lines: &[u8], case: u32, plan: Option<&Plan>) -> Result<Vec<OfRep
 
 /// By the index that records have. A case is measured by one step alone, or its repeats by steps that count on.
 fn repeats(case: u32, plan: Option<&Plan>) -> HashMap<usize, u32> {
-    measured(plan)
+    plan.into_iter()
+        .flat_map(Plan::load_plans)
         .flat_map(|plan| (plan.index_from..).zip(&plan.cases))
         .filter(|(_, planned)| planned.case == case)
         .map(|(index, planned)| (index, planned.repeat))
         .collect()
-}
-
-/// What each measuring step was told.
-fn measured(plan: Option<&Plan>) -> impl Iterator<Item = &MeasurePlan> {
-    plan.into_iter().flat_map(|plan| &plan.steps).filter_map(|step| match step {
-        Step::Load { plan, .. } => Some(plan.as_ref()),
-        Step::StopService { .. }
-        | Step::Bench { .. }
-        | Step::StartService { .. }
-        | Step::StartEngine { .. }
-        | Step::StopEngine { .. } => None,
-    })
 }
 
 fn row(record: Record, repeat: u32) -> RequestRow {
@@ -95,7 +84,7 @@ fn row(record: Record, repeat: u32) -> RequestRow {
 
 /// What the user says at each turn of a case's conversation; nothing of a load test.
 pub fn said(case: u32, plan: Option<&Plan>) -> Vec<String> {
-    let of_case = measured(plan).find_map(|plan| {
+    let of_case = plan.into_iter().flat_map(Plan::load_plans).find_map(|plan| {
         let PromptPlan::Conversations(all) = &plan.prompts else { return None };
         let held = plan.cases.iter().find(|planned| planned.case == case)?.conversation?;
         all.conversations.get(held.index)

@@ -50,7 +50,7 @@ pub struct Control {
     pub report: Option<ReportFiles>,
     /// What each completed run is held against.
     #[serde(default)]
-    pub gate: Option<Gate>,
+    pub gate: Option<Box<Gate>>,
 }
 
 /// Longest time in Running where the request does not say.
@@ -97,6 +97,8 @@ pub fn decode(fields: &Fields<'_>, kind: &str) -> Control {
             .unwrap_or(default_timeout_ms(kind)),
         backoff_limit: runs.then(|| fields.integer("backoffLimit", 0, 10)).flatten().unwrap_or(0),
         report: measures.then(|| report_files::decode(fields.get("report")?, fields.problems)).flatten(),
-        gate: measures.then(|| gate::decode_gate(fields.get("gate")?, fields.problems)).flatten(),
+        gate: measures
+            .then(|| gate::decode_gate(fields.get("gate")?, fields.problems).map(Box::new))
+            .flatten(),
     }
 }

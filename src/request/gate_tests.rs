@@ -16,7 +16,7 @@ fn request(kind: &str, spec: &str) -> Result<ValidRequest, Vec<String>> {
 
 fn gate(fields: &str) -> Result<Gate, Vec<String>> {
     let text = format!("service: s\ngate: {{ {fields} }}");
-    request("LlamaBench", &text).map(|request| request.control.gate.unwrap())
+    request("LlamaBench", &text).map(|request| *request.control.gate.unwrap())
 }
 
 fn comparison(spec: &str) -> Result<Comparison, Vec<String>> {

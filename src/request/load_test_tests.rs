@@ -189,7 +189,7 @@ fn every_field_of_a_load_test_is_read() {
                 formats: vec![ReportFormat::Markdown, ReportFormat::Html],
                 dir: "nightly".to_owned(),
             }),
-            gate: Some(gate()),
+            gate: Some(Box::new(gate())),
         }
     );
     // Two models, one, none named; three rates, two counts, two lengths, twice.

@@ -8,10 +8,23 @@ use serde_json::{Map, Value};
 use super::llama_bench_row::{Row, TestKind};
 
 /// Columns that a test yields; every other column says what the test is.
-const MEASURED: [&str; 7] =
+pub(super) const MEASURED: [&str; 7] =
     ["test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts"];
 /// Columns that name the test itself and are fields of a case.
-const SIZES: [&str; 3] = ["n_prompt", "n_gen", "n_depth"];
+pub(super) const SIZES: [&str; 3] = ["n_prompt", "n_gen", "n_depth"];
+
+/// Columns that tell of the machine, the build and the model, and of no flag.
+pub const SURROUNDINGS: [&str; 9] = [
+    "build_commit",
+    "build_number",
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+];
 
 /// The rule of [`Case::slow_first`], as reports print it.
 pub const SLOW_FIRST_RULE: &str = "the first repetition of a launch is more than 10 % slower than the median \

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use super::comparand::{ComparedCase, Figure, Samples};
 use super::load_case::LoadCase;
-use super::load_latency;
 use super::request_record::Record;
+use super::{load_goodput, load_latency};
 use crate::request::load_test::{Metric, Statistic};
 use crate::request::measure::Measure;
 use crate::stats::quantile::quantile;
-use crate::stats::summary::Summary;
 
 /// A request with the repeat that it belongs to, from 1.
 pub type OfRepeat = (u32, Record);
@@ -156,7 +155,7 @@ fn figures(case: &LoadCase, ok: &[&OfRepeat]) -> BTreeMap<Measure, Figure> {
         for statistic in Statistic::ALL {
             let units = by_repeat.iter().filter(|_| all).map(|values| statistic_of(*statistic, values));
             let units: Option<Vec<f64>> = units.collect();
-            let Some(value) = of_summary(*statistic, summary) else { continue };
+            let Some(value) = load_goodput::statistic(summary, *statistic) else { continue };
             let figure = Figure { value, units: units.unwrap_or_default() };
             figures.insert(Measure::Latency(*metric, *statistic), figure);
         }
@@ -167,17 +166,6 @@ fn figures(case: &LoadCase, ok: &[&OfRepeat]) -> BTreeMap<Measure, Figure> {
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values
-}
-
-fn of_summary(statistic: Statistic, summary: &Summary) -> Option<f64> {
-    match statistic {
-        Statistic::Mean => summary.mean,
-        Statistic::P50 => summary.p50,
-        Statistic::P90 => summary.p90,
-        Statistic::P95 => summary.p95,
-        Statistic::P99 => summary.p99,
-        Statistic::Max => summary.max,
-    }
 }
 
 /// The quantile that a statistic is; `None` of the mean.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::run::load_case::{Metrics, RepeatFigures, Requests, Throughput};
+use crate::stats::summary::Summary;
 
 fn load_case(number: u32, concurrency: u32, target: &str) -> LoadCase {
     let values = [10.0, 20.0, 30.0, 40.0];

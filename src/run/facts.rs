@@ -8,34 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::case::{MEASURED, SIZES, SURROUNDINGS};
 use super::fingerprint::{Fingerprint, Gpu};
 use super::load_case::LoadCase;
 use super::measure_plan::{CaseAmount, CaseLoad, MeasurePlan, PromptPlan};
-use super::plan::{Blueprint, Plan, Step};
+use super::plan::{Blueprint, Plan};
 use super::step::{ContainerSpec, GpuSelection};
-
-/// Columns of llama-bench's rows that are figures, sizes of the test, or told by other facts.
-const NO_FLAGS: [&str; 19] = [
-    "build_commit",
-    "build_number",
-    "cpu_info",
-    "gpu_info",
-    "backends",
-    "model_filename",
-    "model_type",
-    "model_size",
-    "model_n_params",
-    "n_prompt",
-    "n_gen",
-    "n_depth",
-    "test_time",
-    "avg_ns",
-    "stddev_ns",
-    "avg_ts",
-    "stddev_ts",
-    "samples_ns",
-    "samples_ts",
-];
 
 /// Facts by their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -116,13 +94,17 @@ pub fn of_bench(found: &Fingerprint, rows: &[Map<String, Value>], blueprint: Opt
         facts.put("gpus", constant("gpu_info"));
     }
     let columns: BTreeSet<&String> = rows.iter().flat_map(Map::keys).collect();
-    for column in columns.into_iter().filter(|column| !NO_FLAGS.contains(&column.as_str())) {
+    for column in columns.into_iter().filter(|column| is_setting(column)) {
         // What varies in the run is in its cases' keys.
         if let Some(value) = constant(column) {
             facts.put(column, Some(value));
         }
     }
     facts
+}
+
+fn is_setting(column: &str) -> bool {
+    !MEASURED.iter().chain(&SIZES).chain(&SURROUNDINGS).any(|known| *known == column)
 }
 
 /// Of a load test or conversations: the machine, what was asked, and how it was counted.
@@ -148,21 +130,10 @@ pub fn of_load(
         let containers = load.engines.iter().map(|engine| engine.task.container.as_ref());
         facts.put("container_limits", Some(limits_of(containers)));
         workload(&load.measure, found, &mut facts);
-    } else if let Some(measure) = plan.and_then(first_measure) {
+    } else if let Some(measure) = plan.and_then(|plan| plan.load_plans().next()) {
         workload(measure, found, &mut facts);
     }
     facts
-}
-
-fn first_measure(plan: &Plan) -> Option<&MeasurePlan> {
-    plan.steps.iter().find_map(|step| match step {
-        Step::Load { plan, .. } => Some(plan.as_ref()),
-        Step::StopService { .. }
-        | Step::Bench { .. }
-        | Step::StartService { .. }
-        | Step::StartEngine { .. }
-        | Step::StopEngine { .. } => None,
-    })
 }
 
 fn of_machine(found: &Fingerprint) -> Facts {

@@ -125,6 +125,20 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// What each measuring step of a load test was told.
+    pub fn load_plans(&self) -> impl Iterator<Item = &MeasurePlan> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Load { plan, .. } => Some(plan.as_ref()),
+            Step::StopService { .. }
+            | Step::Bench { .. }
+            | Step::StartService { .. }
+            | Step::StartEngine { .. }
+            | Step::StopEngine { .. } => None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// Stops containers of the service.
