@@ -50,7 +50,7 @@ pub struct Surroundings {
     /// Those that the spec chose, read.
     pub conversations: Result<Vec<Conversation>, Refusal>,
     /// The chat template that benchlet renders by, where it does.
-    pub template: Result<Option<TemplatePlan>, Refusal>,
+    pub template: Result<Option<FoundTemplate>, Refusal>,
     /// The tokenizer that the spec names.
     pub tokenizer: Result<Option<PathBuf>, Refusal>,
     /// benchlet itself.
@@ -68,6 +68,20 @@ pub struct FoundService {
     /// Its own running containers.
     pub running: Vec<String>,
     pub model: Option<HostModel>,
+}
+
+/// A chat template as it was found, parsed once and for all who look into it before the plan is frozen.
+#[derive(Debug, Clone)]
+pub struct FoundTemplate {
+    /// As its user calls it.
+    pub name: String,
+    pub parsed: ChatTemplate,
+}
+
+impl FoundTemplate {
+    fn plan(&self) -> TemplatePlan {
+        TemplatePlan { name: self.name.clone(), source: self.parsed.source().clone() }
+    }
 }
 
 /// The targets of a spec in a few words, each once, for lists and for "one run a service".
@@ -140,14 +154,13 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
         Some(how) => to_be_held(how, conversations, spec)?,
         None => Vec::new(),
     };
-    if let Some(plan) = &template {
-        let missing =
-            ChatTemplate::new(plan.source.clone()).map(|parsed| parsed.missing_tokens()).unwrap_or_default();
+    if let Some(found) = &template {
+        let missing = found.parsed.missing_tokens();
         if !missing.is_empty() {
             made.warnings.push(format!(
                 "the chat template {} writes {}, which its file does not tell: name the model's \
                  tokenizer_config.json or GGUF instead",
-                plan.name,
+                found.name,
                 missing.join(" and ")
             ));
         }
@@ -170,7 +183,7 @@ pub fn resolve(spec: &LoadTest, around: &Surroundings) -> Result<Blueprint, Refu
                 most: how.max_conversations,
                 think_time_ms: how.think_time_ms,
                 isolation: how.isolation,
-                template,
+                template: template.as_ref().map(FoundTemplate::plan),
             }),
             Prompts::Synthetic(synthetic) => PromptPlan::Synthetic {
                 distribution: synthetic.distribution,
