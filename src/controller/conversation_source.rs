@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::surroundings::beside;
 use crate::collect::chat_template_file;
+use crate::files::bounded;
 use crate::plan::chat_template::{Builtin, ChatTemplate, TemplateSource};
 use crate::plan::conversation_library;
 use crate::plan::conversation_turns::{Marks, Script};
@@ -44,12 +45,8 @@ pub fn chosen(
 pub fn read(path: &Path) -> Result<Vec<Conversation>, Refusal> {
     let shown = path.display();
     let unusable = |words: String| Refusal::new(Reason::ConversationsUnusable, words);
-    let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
-    if size > MOST_BYTES {
-        let message = format!("{shown} has {} MiB; at most {} MiB are read", size >> 20, MOST_BYTES >> 20);
-        return Err(unusable(message));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("{shown}: {error}")))?;
+    let text =
+        bounded::read_text(path, MOST_BYTES, "conversations").map_err(|error| unusable(error.to_string()))?;
     conversation_file::parse(&text).map_err(|problems| {
         let told: Vec<String> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
         let more = problems.len().saturating_sub(SHOWN);

@@ -7,7 +7,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::context::Context;
-use crate::files::{atomic_write, private_dir};
+use crate::files::{atomic_write, bounded, private_dir};
 use crate::load::{LocalTokenizer, bad_lines, tokenizer_bytes};
 use crate::plan::prompt_lines;
 use crate::run::plan::LoadBlueprint;
@@ -37,13 +37,8 @@ pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Resul
     let Some(path) = &load.prompts else { return Ok(()) };
     let unusable = |words: String| Refusal::new(Reason::PromptsUnusable, words);
     let shown = path.display();
-    let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
-    if size > MOST_PROMPTS {
-        let message =
-            format!("{shown} has {} MiB; at most {} MiB of prompts are read", size >> 20, MOST_PROMPTS >> 20);
-        return Err(unusable(message));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("{shown}: {error}")))?;
+    let text =
+        bounded::read_text(path, MOST_PROMPTS, "prompts").map_err(|error| unusable(error.to_string()))?;
     prompt_lines::parse(&text).map_err(|bad| {
         let refusal = bad_lines(&bad);
         Refusal { message: format!("{shown}: {}", refusal.message), ..refusal }
