@@ -6,6 +6,7 @@
 
 pub mod atomic_write;
 pub mod beneath;
+pub mod boot;
 pub mod bounded;
 pub mod lock;
 pub mod private_dir;

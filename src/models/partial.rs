@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::cache_layout::Place;
 use super::error::ModelError;
 use super::hashing::{Hashes, read_on};
-use crate::files::atomic_write;
 use crate::files::lock::LockFile;
+use crate::files::{atomic_write, boot};
 
 /// Longest ETag that is kept, in bytes.
 const LONGEST_VALIDATOR: u64 = 1024;
@@ -180,17 +180,12 @@ impl Note {
     }
 
     fn text(validator: &str) -> String {
-        format!("{validator}\n{}\n", this_boot().unwrap_or_default())
+        format!("{validator}\n{}\n", boot::id().unwrap_or_default())
     }
 
     fn is_of_this_boot(&self) -> bool {
-        self.boot.is_some() && self.boot == this_boot()
+        self.boot.is_some() && self.boot == boot::id().ok()
     }
-}
-
-fn this_boot() -> Option<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]
