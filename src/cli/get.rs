@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::condition_words::marked_phase;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::{self, phase_cell, rate_cell};
@@ -26,7 +27,9 @@ Examples:
   benchlet get qwen3 -o json       one, in full
   benchlet get -w                  all, and each change until Ctrl-C
   benchlet get -o name             names, for scripts
+  benchlet get -o wide             with the reasons of what is not so, files and messages
 
+A run that completed and of which something is not so has a mark, as Completed (Valid=False).
 Works with and without a running controller: what it shows is in the state directory.")]
 pub struct Get {
     /// A kind, a request's name, or KIND/NAME; everything when left out
@@ -97,6 +100,12 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
     }
     let mut table = table(verb.output);
     print_all(verb, &which, &store, &requests, &mut table, console)?;
+    if requests.iter().any(is_unfinished) && state_dir::controller(settings).is_none() {
+        console.note(format!(
+            "no controller is at work on {}, so nothing goes on; start `benchlet serve`",
+            settings.state.display()
+        ));
+    }
     let mut known = fingerprints(&requests);
     if !verb.watch {
         return Ok(());
@@ -114,6 +123,12 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         }
         known = fresh;
     }
+}
+
+/// Something is to be done for it that nobody but a controller does.
+fn is_unfinished(request: &RequestSummary) -> bool {
+    let phase = phase_words::of_request(request).phase;
+    ["Pending", "Preparing", "Running", "Collecting"].contains(&phase.as_str())
 }
 
 fn nothing(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
@@ -215,6 +230,10 @@ fn print_all(
                     cells.push(condition.reason.into());
                     cells.extend(["-", "-", "-"].map(Cell::from));
                     cells.push(age(&condition.changed_at, now).into());
+                    if verb.output == Some(Format::Wide) {
+                        cells.extend(["-", "-", "-"].map(Cell::from));
+                        cells.push(Cell::maybe(Some(condition.message)));
+                    }
                     table.row(cells);
                 }
             }
@@ -251,7 +270,7 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
     let mut cells: Vec<Cell> = vec![
         request.name.as_str().into(),
         request.kind.as_str().into(),
-        phase_cell(&summary.phase),
+        marked_phase(&summary.phase, &request.untrue, format == Some(Format::Wide)),
         summary.reason.into(),
         Cell::maybe(service(request)),
         run.map_or("-".into(), |run| rate_cell(run, run.pp_avg_ts, run.tg_avg_ts)),
@@ -263,10 +282,20 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
             Cell::maybe(run.map(|run| phase_words::short_id(run.id))),
             request.generation.to_string().into(),
             request.path.as_str().into(),
-            Cell::maybe(run.and_then(|run| run.headline.clone()).or(Some(summary.message))),
+            Cell::maybe(Some(message(request, &summary.phase, summary.message))),
         ]);
     }
     cells
+}
+
+/// What stands for a good run's figures; else why it is as it is.
+fn message(request: &RequestSummary, phase: &str, message: String) -> String {
+    let headline = || request.run.as_ref().and_then(|run| run.headline.clone());
+    match phase {
+        "Completed" => headline().unwrap_or(message),
+        _ if message.is_empty() => headline().unwrap_or_default(),
+        _ => message,
+    }
 }
 
 /// The service that a request is about; of an apply the request that it takes from, of a model where it
@@ -291,7 +320,14 @@ fn fingerprints(requests: &[RequestSummary]) -> BTreeMap<String, String> {
         let run = request.run.as_ref();
         let figures = run.map(|run| format!("{}{:?}{:?}", run.id, run.pp_avg_ts, run.tg_avg_ts));
         let summary = phase_words::of_request(request);
-        format!("{} {} {} {}", summary.phase, summary.reason, request.generation, figures.unwrap_or_default())
+        format!(
+            "{} {} {} {} {:?}",
+            summary.phase,
+            summary.reason,
+            request.generation,
+            figures.unwrap_or_default(),
+            request.untrue
+        )
     };
     requests.iter().map(|request| (request.name.clone(), line(request))).collect()
 }

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod cancel;
 pub mod completion;
+mod condition_words;
 mod conversation_table;
 pub mod conversations;
 pub mod delete;

@@ -8,6 +8,7 @@ mod apply_revert;
 mod apply_source;
 mod apply_task;
 mod claims;
+mod conditions;
 pub mod context;
 pub mod conversation_source;
 mod crash;

@@ -9,6 +9,7 @@ mod cli_runs;
 mod cli_sim;
 mod cli_state;
 mod cli_validate;
+mod conditions;
 mod controller_alone;
 mod controller_daemon_away;
 mod controller_edits;
