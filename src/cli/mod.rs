@@ -49,6 +49,7 @@ pub mod state_dir;
 pub mod validate;
 mod validate_output;
 pub mod wait;
+mod wait_goal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
