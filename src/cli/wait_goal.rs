@@ -22,6 +22,19 @@ pub enum Goal {
 }
 
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+/// What may stand alone. Anything else has to say that it is a condition: mostly it is a slip of the pen.
+const KNOWN: &[&str] = &[
+    "Succeeded",
+    "Completed",
+    "Failed",
+    "Ended",
+    "Accepted",
+    "Valid",
+    "SLOMet",
+    "ExpectationsMet",
+    "Complete",
+    "Applied",
+];
 
 impl Goal {
     /// Reads `Succeeded`, `Valid`, `Valid=False`, and `condition=Valid=False` as kubectl has it.
@@ -29,13 +42,19 @@ impl Goal {
     /// # Errors
     /// What is wrong with it, for clap's own message.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let words = text.strip_prefix("condition=").unwrap_or(text);
+        let said = text.strip_prefix("condition=");
+        let words = said.unwrap_or(text);
         let (kind, status) = match words.split_once('=') {
             Some((kind, status)) => (kind, Some(status)),
             None => (words, None),
         };
         if kind.is_empty() || !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err("write Succeeded, Failed, Ended, or a condition as Valid or Valid=False".to_owned());
+        }
+        if said.is_none() && !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+            let meant = did_you_mean(kind, KNOWN.iter().copied())
+                .unwrap_or_else(|| format!("it is one of {}.", KNOWN.join(", ")));
+            return Err(format!("{meant} For another condition write condition={kind}"));
         }
         let status = match status {
             None => None,
@@ -140,10 +159,13 @@ mod tests {
             ("SLOMet=false", condition("SLOMet", "False")),
             ("condition=Valid=Unknown", condition("Valid", "Unknown")),
             ("Accepted=False", condition("Accepted", "False")),
+            ("condition=OfLaterTimes", condition("OfLaterTimes", "True")),
         ] {
             assert_eq!(Goal::parse(text), goal, "{text}");
         }
-        for wrong in ["", "=True", "Valid=", "Valid=maybe", "jsonpath={.status}"] {
+        let slip = Goal::parse("Vlaid").unwrap_err();
+        assert_eq!(slip, "did you mean \"Valid\"? For another condition write condition=Vlaid");
+        for wrong in ["", "Whatever", "=True", "Valid=", "Valid=maybe", "jsonpath={.status}"] {
             assert!(Goal::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -141,13 +141,14 @@ fn any_condition_can_be_waited_for_until_it_can_come_no_more() {
     let mut bench = Workbench::without_docker();
     bench.serve();
     bench.save_load("load", &simulated("load: { requests: 4 }, slo: { ttft_p95: 0.5ms }"));
+    bench.until_status("load", "a status", |status| status["phase"].is_string());
     let said = bench.say(&["wait", "load", "--for=SLOMet=False", "--timeout", "60s"]).good();
     assert!(said.out.starts_with("load is SLOMet=False (ObjectivesMissed: "), "{}", said.out);
     bench.say(&["wait", "load", "--for=condition=valid"]).good();
     for (goal, words) in [
         ("SLOMet", "not SLOMet=True: SLOMet=False (ObjectivesMissed: "),
         (
-            "Vlaid",
+            "condition=Vlaid",
             "there is no condition Vlaid, it has Accepted, SLOMet, Succeeded, Valid; did you mean \"Valid\"?",
         ),
     ] {
@@ -156,6 +157,7 @@ fn any_condition_can_be_waited_for_until_it_can_come_no_more() {
         assert!(said.err.contains(words), "{}", said.err);
     }
     fs::write(bench.request_path("bad.yaml"), "apiVersion: benchlet/v1\nkind: LoadTest\nspec: {}\n").unwrap();
+    bench.until_phase("bad", "Invalid");
     bench.say(&["wait", "bad", "--for=Accepted=False"]).good();
     assert_eq!(bench.say(&["wait", "bad", "--for=Valid"]).code, 1);
     assert_eq!(bench.say(&["wait", "load", "--for=Valid=perhaps"]).code, 2);
