@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::error::CliError;
-use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
+use super::output::{
+    Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread, short_duration,
+};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
 use super::{
@@ -13,10 +15,12 @@ use super::{
     state_dir,
 };
 use crate::load::Progress;
+use crate::models::shown;
 use crate::request::diagnostic::Located;
 use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
+use crate::run::model_files::ModelProgress;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
 use crate::settings::Settings;
@@ -307,6 +311,9 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
     let RunState::Running { step, .. } = &row.state else {
         return None;
     };
+    if matches!(row.spec, Spec::Model(_)) {
+        return shown::read(&state_dir::spool(settings, row.id)).map(|at| download_words(&at));
+    }
     let launches = logs::launches(row);
     let at = launches.iter().position(|launch| launch.id.step == *step)?;
     let folder = state_dir::spool(settings, row.id).join(launches[at].id.folder());
@@ -323,6 +330,13 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
         at + 1,
         launches.len()
     ))
+}
+
+/// `downloading m.gguf: 1.2 GB of 4.7 GB, 25 %, 3m left`
+fn download_words(at: &ModelProgress) -> String {
+    let percent = at.percent().map(|percent| format!(", {percent} %")).unwrap_or_default();
+    let left = at.eta_ms().filter(|ms| *ms > 0).map(|ms| format!(", {} left", short_duration(ms)));
+    format!("{}{percent}{}", at.words(), left.unwrap_or_default())
 }
 
 /// The run's cases in a table.

@@ -11,12 +11,15 @@ use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::{self, phase_cell, rate_cell};
 use super::{request_json, run_selection, state_dir};
+use crate::models::shown;
 use crate::plan::load_plan;
 use crate::request::apply::ApplySource;
 use crate::request::valid::Spec;
+use crate::run::model_files::ModelProgress;
+use crate::run::phase::Phase;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::overview::RequestSummary;
+use crate::store::overview::{RequestSummary, RunSummary};
 
 /// Lists requests with their phase and figures.
 #[derive(Debug, Args)]
@@ -99,7 +102,8 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         }
     }
     let mut table = table(verb.output);
-    print_all(verb, &which, &store, &requests, &mut table, console)?;
+    let sight = Sight { verb, store: &store, settings };
+    print_all(&sight, &which, &requests, &mut table, console)?;
     if requests.iter().any(is_unfinished) && state_dir::controller(settings).is_none() {
         console.note(format!(
             "no controller is at work on {}, so nothing goes on; start `benchlet serve`",
@@ -119,7 +123,7 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         let now = which.list(&store)?;
         let fresh = fingerprints(&now);
         for request in now.iter().filter(|request| known.get(&request.name) != fresh.get(&request.name)) {
-            print_change(verb, &store, request, &mut table, console)?;
+            print_change(&sight, request, &mut table, console)?;
         }
         known = fresh;
     }
@@ -192,17 +196,24 @@ fn table(format: Option<Format>) -> Table {
     Table::new(headers)
 }
 
+/// What rows are made from.
+struct Sight<'a> {
+    verb: &'a Get,
+    store: &'a Store,
+    settings: &'a Settings,
+}
+
 fn print_all(
-    verb: &Get,
+    sight: &Sight<'_>,
     which: &Which,
-    store: &Store,
     requests: &[RequestSummary],
     table: &mut Table,
     console: &mut Console,
 ) -> Result<(), CliError> {
+    let Sight { verb, store, .. } = sight;
     match verb.output {
         Some(Format::Json | Format::Yaml) if verb.watch => {
-            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+            requests.iter().try_for_each(|request| print_change(sight, request, table, console))
         }
         Some(format @ (Format::Json | Format::Yaml)) => {
             let mut items: Vec<_> = requests
@@ -216,12 +227,12 @@ fn print_all(
             if format == Format::Json { console.json(&whole) } else { console.yaml(&whole) }
         }
         Some(Format::Name) => {
-            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+            requests.iter().try_for_each(|request| print_change(sight, request, table, console))
         }
         Some(Format::Wide) | None => {
             let now = Timestamp::now();
             for request in requests {
-                table.row(row(request, verb.output, now));
+                table.row(row(sight, request, now));
             }
             if matches!(which, Which::All) {
                 for refused in store.refused_names()? {
@@ -243,12 +254,12 @@ fn print_all(
 }
 
 fn print_change(
-    verb: &Get,
-    store: &Store,
+    sight: &Sight<'_>,
     request: &RequestSummary,
     table: &mut Table,
     console: &mut Console,
 ) -> Result<(), CliError> {
+    let Sight { verb, store, .. } = sight;
     match verb.output {
         Some(Format::Json) => console.json_line(&request_json::request(store, request)?),
         Some(Format::Yaml) => {
@@ -257,15 +268,21 @@ fn print_change(
         }
         Some(Format::Name) => console.line(format!("{}/{}", request.kind.to_lowercase(), request.name)),
         Some(Format::Wide) | None => {
-            table.row(row(request, verb.output, Timestamp::now()));
+            table.row(row(sight, request, Timestamp::now()));
             table.print_rows(console)
         }
     }
 }
 
-fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<Cell> {
-    let summary = phase_words::of_request(request);
+fn row(sight: &Sight<'_>, request: &RequestSummary, now: Timestamp) -> Vec<Cell> {
+    let format = sight.verb.output;
+    let mut summary = phase_words::of_request(request);
     let run = request.run.as_ref();
+    if let Some(at) = run.and_then(|run| download(sight.settings, run)) {
+        let percent = at.percent().map(|percent| format!(" {percent}%")).unwrap_or_default();
+        summary.reason.push_str(&percent);
+        summary.message = at.words();
+    }
     let since = run.map_or(&request.created_at, |run| &run.created_at);
     let mut cells: Vec<Cell> = vec![
         request.name.as_str().into(),
@@ -286,6 +303,12 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
         ]);
     }
     cells
+}
+
+/// How far the files of a Model are that are on their way.
+fn download(settings: &Settings, run: &RunSummary) -> Option<ModelProgress> {
+    let is_coming = run.kind == "Model" && run.state.phase() == Phase::Running;
+    is_coming.then(|| shown::read(&state_dir::spool(settings, run.id))).flatten()
 }
 
 /// What stands for a good run's figures; else why it is as it is.
