@@ -47,6 +47,7 @@ pub mod set_flag;
 pub mod sim;
 pub mod state_dir;
 pub mod validate;
+mod validate_files;
 mod validate_output;
 pub mod wait;
 mod wait_goal;

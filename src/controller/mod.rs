@@ -21,6 +21,7 @@ mod load_results;
 mod measure;
 pub mod model_cache;
 mod model_job;
+pub mod named_files;
 pub mod observe;
 mod orphans;
 mod prepare;
