@@ -26,6 +26,7 @@ pub mod models;
 pub mod new;
 pub mod new_conversation;
 pub mod new_load_test;
+mod new_model;
 pub mod output;
 mod phase_words;
 pub mod plan;
