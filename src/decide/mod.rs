@@ -5,7 +5,10 @@
 pub mod action;
 mod admission;
 mod apply;
+mod measured_attempt;
+mod measured_preparing;
 mod measured_run;
+mod measured_steps;
 mod model;
 pub mod observed;
 #[cfg(test)]
