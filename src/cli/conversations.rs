@@ -11,7 +11,9 @@ use crate::controller::conversation_source;
 use crate::plan::conversation_library;
 use crate::plan::conversation_turns::{Script, USUAL_TOKENS_A_WORD, estimated_tokens};
 use crate::request::conversation::Conversation;
+use crate::request::conversation_schema::MOST_CONTEXT;
 use crate::request::diagnostic::did_you_mean;
+use crate::request::quantities;
 
 /// The conversations that requests of kind Conversation hold.
 #[derive(Debug, Args)]
@@ -37,8 +39,8 @@ Examples:
 SIZE is the context at its largest with every answer at its limit, as the author counts it, else by the
 length of the texts. A run asks the server to count, and starts no conversation that would not fit.")]
 pub struct List {
-    /// Tokens that the context has; says which conversations fit
-    #[arg(long, value_name = "TOKENS")]
+    /// Tokens that the context has (8192, or 8k); says which conversations fit
+    #[arg(long, value_name = "TOKENS", value_parser = context_size)]
     pub context_size: Option<u64>,
     /// Only those with one of these tags
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
@@ -74,6 +76,10 @@ pub fn run(verb: &Conversations, console: &mut Console) -> Result<(), CliError> 
         Verb::List(verb) => list(verb, console),
         Verb::Show(verb) => show(verb, console),
     }
+}
+
+fn context_size(text: &str) -> Result<u64, String> {
+    quantities::context_tokens(text, MOST_CONTEXT).map(u64::from)
 }
 
 fn all(file: Option<&PathBuf>) -> Result<Vec<Conversation>, CliError> {

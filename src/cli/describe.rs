@@ -5,14 +5,22 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::error::CliError;
-use super::output::{Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread};
+use super::output::{
+    Cell, Console, Structured, Style, Table, age, clean, rate, rate_with_spread, short_duration,
+};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
-use super::{conversation_table, history, load_spec, load_table, logs, model_files, request_json, state_dir};
+use super::{
+    condition_words, conversation_table, history, load_spec, load_table, logs, model_files, request_json,
+    state_dir,
+};
 use crate::load::Progress;
+use crate::models::shown;
+use crate::request::diagnostic::Located;
 use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
+use crate::run::model_files::ModelProgress;
 use crate::run::phase::RunState;
 use crate::run::progress::{self, LaunchProgress};
 use crate::settings::Settings;
@@ -45,7 +53,7 @@ pub fn run(verb: &Describe, settings: &Settings, console: &mut Console) -> Resul
     let store = state_dir::open(settings)?;
     let selected = match run_selection::select(&store, &verb.name) {
         Ok(selected) => selected,
-        Err(error) => return refused_name(&store, &verb.name, console)?.ok_or(error),
+        Err(error) => return refused_name(&store, verb, console)?.ok_or(error),
     };
     match selected {
         Selected::Run(row) => {
@@ -70,10 +78,14 @@ pub fn run(verb: &Describe, settings: &Settings, console: &mut Console) -> Resul
 }
 
 /// A name that only a refused document has.
-fn refused_name(store: &Store, name: &str, console: &mut Console) -> Result<Option<()>, CliError> {
+fn refused_name(store: &Store, verb: &Describe, console: &mut Console) -> Result<Option<()>, CliError> {
+    let name = verb.name.as_str();
     let Some(refused) = store.refused_names()?.into_iter().find(|refused| refused.name == name) else {
         return Ok(None);
     };
+    if let Some(how) = verb.output {
+        return console.structured(&request_json::refused(store, &refused)?, how).map(Some);
+    }
     let mut fields = Fields::new(console);
     fields.put("Name", name)?;
     fields.put("Phase", &format!("Invalid ({})", refused.condition.reason))?;
@@ -183,27 +195,18 @@ fn describe_run(
 }
 
 fn conditions(store: &Store, request: &str, console: &mut Console) -> Result<(), CliError> {
-    let now = Timestamp::now();
-    let mut table = Table::new(&["TYPE", "STATUS", "REASON", "AGE"]).indented(2);
-    for named in store.conditions(request)? {
-        let condition = named.condition;
-        let style = match (named.kind.as_str(), condition.status.as_str()) {
-            ("Accepted" | "Succeeded", "False") => Style::Bad,
-            ("Accepted" | "Succeeded", "True") => Style::Good,
-            _ => Style::Plain,
-        };
-        table.row(vec![
-            named.kind.into(),
-            Cell::new(condition.status).style(style),
-            condition.reason.into(),
-            age(&condition.changed_at, now).into(),
-        ]);
-    }
-    if table.is_empty() {
+    let all = store.conditions(request)?;
+    if all.is_empty() {
         return Ok(());
     }
+    let problems: Vec<Located> = all.iter().flat_map(|named| named.condition.problems.clone()).collect();
     heading(console, "Conditions:")?;
-    table.print(console)
+    condition_words::table(all).print(console)?;
+    if !problems.is_empty() {
+        heading(console, "Problems:")?;
+        condition_words::print_problems(&problems, console)?;
+    }
+    Ok(())
 }
 
 /// What is asked for, as it was understood.
@@ -308,6 +311,9 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
     let RunState::Running { step, .. } = &row.state else {
         return None;
     };
+    if matches!(row.spec, Spec::Model(_)) {
+        return shown::read(&state_dir::spool(settings, row.id)).map(|at| download_words(&at));
+    }
     let launches = logs::launches(row);
     let at = launches.iter().position(|launch| launch.id.step == *step)?;
     let folder = state_dir::spool(settings, row.id).join(launches[at].id.folder());
@@ -324,6 +330,13 @@ pub fn progress_of(settings: &Settings, row: &RunRow) -> Option<String> {
         at + 1,
         launches.len()
     ))
+}
+
+/// `downloading m.gguf: 1.2 GB of 4.7 GB, 25 %, 3m left`
+fn download_words(at: &ModelProgress) -> String {
+    let percent = at.percent().map(|percent| format!(", {percent} %")).unwrap_or_default();
+    let left = at.eta_ms().filter(|ms| *ms > 0).map(|ms| format!(", {} left", short_duration(ms)));
+    format!("{}{percent}{}", at.words(), left.unwrap_or_default())
 }
 
 /// The run's cases in a table.

@@ -6,17 +6,21 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::condition_words::marked_phase;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::{self, phase_cell, rate_cell};
 use super::{request_json, run_selection, state_dir};
+use crate::models::shown;
 use crate::plan::load_plan;
 use crate::request::apply::ApplySource;
 use crate::request::gate::RunSource;
 use crate::request::valid::Spec;
+use crate::run::model_files::ModelProgress;
+use crate::run::phase::Phase;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::overview::RequestSummary;
+use crate::store::overview::{RequestSummary, RunSummary};
 
 /// Lists requests with their phase and figures.
 #[derive(Debug, Args)]
@@ -27,7 +31,9 @@ Examples:
   benchlet get qwen3 -o json       one, in full
   benchlet get -w                  all, and each change until Ctrl-C
   benchlet get -o name             names, for scripts
+  benchlet get -o wide             with the reasons of what is not so, files and messages
 
+A run that completed and of which something is not so has a mark, as Completed (Valid=False).
 Works with and without a running controller: what it shows is in the state directory.")]
 pub struct Get {
     /// A kind, a request's name, or KIND/NAME; everything when left out
@@ -97,7 +103,14 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         }
     }
     let mut table = table(verb.output);
-    print_all(verb, &which, &store, &requests, &mut table, console)?;
+    let sight = Sight { verb, store: &store, settings };
+    print_all(&sight, &which, &requests, &mut table, console)?;
+    if requests.iter().any(is_unfinished) && state_dir::controller(settings).is_none() {
+        console.note(format!(
+            "no controller is at work on {}, so nothing goes on; start `benchlet serve`",
+            settings.state.display()
+        ));
+    }
     let mut known = fingerprints(&requests);
     if !verb.watch {
         return Ok(());
@@ -111,10 +124,16 @@ pub fn run(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(),
         let now = which.list(&store)?;
         let fresh = fingerprints(&now);
         for request in now.iter().filter(|request| known.get(&request.name) != fresh.get(&request.name)) {
-            print_change(verb, &store, request, &mut table, console)?;
+            print_change(&sight, request, &mut table, console)?;
         }
         known = fresh;
     }
+}
+
+/// Something is to be done for it that nobody but a controller does.
+fn is_unfinished(request: &RequestSummary) -> bool {
+    let phase = phase_words::of_request(request).phase;
+    ["Pending", "Preparing", "Running", "Collecting"].contains(&phase.as_str())
 }
 
 fn nothing(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
@@ -178,17 +197,24 @@ fn table(format: Option<Format>) -> Table {
     Table::new(headers)
 }
 
+/// What rows are made from.
+struct Sight<'a> {
+    verb: &'a Get,
+    store: &'a Store,
+    settings: &'a Settings,
+}
+
 fn print_all(
-    verb: &Get,
+    sight: &Sight<'_>,
     which: &Which,
-    store: &Store,
     requests: &[RequestSummary],
     table: &mut Table,
     console: &mut Console,
 ) -> Result<(), CliError> {
+    let Sight { verb, store, .. } = sight;
     match verb.output {
         Some(Format::Json | Format::Yaml) if verb.watch => {
-            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+            requests.iter().try_for_each(|request| print_change(sight, request, table, console))
         }
         Some(format @ (Format::Json | Format::Yaml)) => {
             let mut items: Vec<_> = requests
@@ -202,12 +228,12 @@ fn print_all(
             if format == Format::Json { console.json(&whole) } else { console.yaml(&whole) }
         }
         Some(Format::Name) => {
-            requests.iter().try_for_each(|request| print_change(verb, store, request, table, console))
+            requests.iter().try_for_each(|request| print_change(sight, request, table, console))
         }
         Some(Format::Wide) | None => {
             let now = Timestamp::now();
             for request in requests {
-                table.row(row(request, verb.output, now));
+                table.row(row(sight, request, now));
             }
             if matches!(which, Which::All) {
                 for refused in store.refused_names()? {
@@ -216,6 +242,10 @@ fn print_all(
                     cells.push(condition.reason.into());
                     cells.extend(["-", "-", "-"].map(Cell::from));
                     cells.push(age(&condition.changed_at, now).into());
+                    if verb.output == Some(Format::Wide) {
+                        cells.extend(["-", "-", "-"].map(Cell::from));
+                        cells.push(Cell::maybe(Some(condition.message)));
+                    }
                     table.row(cells);
                 }
             }
@@ -225,12 +255,12 @@ fn print_all(
 }
 
 fn print_change(
-    verb: &Get,
-    store: &Store,
+    sight: &Sight<'_>,
     request: &RequestSummary,
     table: &mut Table,
     console: &mut Console,
 ) -> Result<(), CliError> {
+    let Sight { verb, store, .. } = sight;
     match verb.output {
         Some(Format::Json) => console.json_line(&request_json::request(store, request)?),
         Some(Format::Yaml) => {
@@ -239,20 +269,26 @@ fn print_change(
         }
         Some(Format::Name) => console.line(format!("{}/{}", request.kind.to_lowercase(), request.name)),
         Some(Format::Wide) | None => {
-            table.row(row(request, verb.output, Timestamp::now()));
+            table.row(row(sight, request, Timestamp::now()));
             table.print_rows(console)
         }
     }
 }
 
-fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<Cell> {
-    let summary = phase_words::of_request(request);
+fn row(sight: &Sight<'_>, request: &RequestSummary, now: Timestamp) -> Vec<Cell> {
+    let format = sight.verb.output;
+    let mut summary = phase_words::of_request(request);
     let run = request.run.as_ref();
+    if let Some(at) = run.and_then(|run| download(sight.settings, run)) {
+        let percent = at.percent().map(|percent| format!(" {percent}%")).unwrap_or_default();
+        summary.reason.push_str(&percent);
+        summary.message = at.words();
+    }
     let since = run.map_or(&request.created_at, |run| &run.created_at);
     let mut cells: Vec<Cell> = vec![
         request.name.as_str().into(),
         request.kind.as_str().into(),
-        phase_cell(&summary.phase),
+        marked_phase(&summary.phase, &request.untrue, format == Some(Format::Wide)),
         summary.reason.into(),
         Cell::maybe(service(request)),
         run.map_or("-".into(), |run| rate_cell(run, run.pp_avg_ts, run.tg_avg_ts)),
@@ -264,10 +300,26 @@ fn row(request: &RequestSummary, format: Option<Format>, now: Timestamp) -> Vec<
             Cell::maybe(run.map(|run| phase_words::short_id(run.id))),
             request.generation.to_string().into(),
             request.path.as_str().into(),
-            Cell::maybe(run.and_then(|run| run.headline.clone()).or(Some(summary.message))),
+            Cell::maybe(Some(message(request, &summary.phase, summary.message))),
         ]);
     }
     cells
+}
+
+/// How far the files of a Model are that are on their way.
+fn download(settings: &Settings, run: &RunSummary) -> Option<ModelProgress> {
+    let is_coming = run.kind == "Model" && run.state.phase() == Phase::Running;
+    is_coming.then(|| shown::read(&state_dir::spool(settings, run.id))).flatten()
+}
+
+/// What stands for a good run's figures; else why it is as it is.
+fn message(request: &RequestSummary, phase: &str, message: String) -> String {
+    let headline = || request.run.as_ref().and_then(|run| run.headline.clone());
+    match phase {
+        "Completed" => headline().unwrap_or(message),
+        _ if message.is_empty() => headline().unwrap_or_default(),
+        _ => message,
+    }
 }
 
 /// The service that a request is about; of an apply the request that it takes from, of a model where it
@@ -303,7 +355,14 @@ fn fingerprints(requests: &[RequestSummary]) -> BTreeMap<String, String> {
         let run = request.run.as_ref();
         let figures = run.map(|run| format!("{}{:?}{:?}", run.id, run.pp_avg_ts, run.tg_avg_ts));
         let summary = phase_words::of_request(request);
-        format!("{} {} {} {}", summary.phase, summary.reason, request.generation, figures.unwrap_or_default())
+        format!(
+            "{} {} {} {} {:?}",
+            summary.phase,
+            summary.reason,
+            request.generation,
+            figures.unwrap_or_default(),
+            request.untrue
+        )
     };
     requests.iter().map(|request| (request.name.clone(), line(request))).collect()
 }

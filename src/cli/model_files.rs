@@ -313,6 +313,8 @@ fn failure(error: &ModelError) -> CliError {
         ModelError::Hash { .. }
         | ModelError::GitHash { .. }
         | ModelError::Size { .. }
+        | ModelError::NotGguf { .. }
+        | ModelError::Empty { .. }
         | ModelError::SizeUnknown { .. }
         | ModelError::Broken { .. }
         | ModelError::Redirect { .. }

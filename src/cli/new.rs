@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::error::CliError;
 use super::new_conversation::{self, NewConversation};
 use super::new_load_test::{self, NewLoadTest};
+use super::new_model::{self, NewModel};
 use super::output::Console;
 use super::{plan, run_selection, set_flag, state_dir};
 use crate::controller::surroundings::SIMULATED;
@@ -23,6 +24,7 @@ Examples:
   benchlet new LlamaBench --service qwen3 --set -b=512,1024 --set -fa=on --name qwen3-batches
   benchlet new LoadTest --engine llama.cpp --url http://localhost:8080 --concurrency 1,5,10 --duration 30s
   benchlet new Conversation --service qwen3 --managed --include-tags rag --experiment
+  benchlet new Model --source qwen2.5-3b         a name of the catalogue, or hf://owner/repo/file
   benchlet new Apply --request qwen3-batches --run Best --metric tg_avg_ts")]
 pub struct New {
     #[command(subcommand)]
@@ -40,6 +42,9 @@ pub enum Kind {
     /// Dialogues of several turns with a model
     #[command(name = "Conversation", visible_alias = "conversation")]
     Conversation(NewConversation),
+    /// Model files that have to be there
+    #[command(name = "Model", visible_alias = "model")]
+    Model(NewModel),
     /// Put a finished run's configuration into its service
     #[command(name = "Apply", visible_alias = "apply")]
     Apply(NewApply),
@@ -93,6 +98,7 @@ pub fn run(verb: &New, settings: &Settings, console: &mut Console) -> Result<(),
         Kind::LlamaBench(new) => llama_bench(new, settings)?,
         Kind::LoadTest(new) => new_load_test::text(new)?,
         Kind::Conversation(new) => new_conversation::text(new)?,
+        Kind::Model(new) => new_model::text(new, settings)?,
         Kind::Apply(new) => apply(new)?,
     };
     check(&text)?;

@@ -34,11 +34,11 @@ pub fn of_request(request: &RequestSummary) -> Summary {
         return summary;
     }
     if let Some(refused) = request.accepted.as_ref().filter(|condition| condition.status == "False") {
-        return Summary::new(
-            "Invalid",
-            refused.reason.clone(),
-            "the file cannot be carried out as it is now",
-        );
+        let message = match refused.message.as_str() {
+            "" => "the file cannot be carried out as it is now",
+            said => said,
+        };
+        return Summary::new("Invalid", refused.reason.clone(), message);
     }
     if request.waiting {
         match request.control.desired {

@@ -4,10 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::error::CliError;
 use super::phase_words::{self, Summary};
+use crate::request::diagnostic::Located;
 use crate::request::schema::API_VERSION;
 use crate::request::valid::Spec;
 use crate::store::Store;
 use crate::store::applies::{ApplyRow, ApplyState};
+use crate::store::conditions::RefusedName;
 use crate::store::overview::{RequestSummary, RunSummary};
 use crate::store::runs::{Filter, RunRow};
 
@@ -27,19 +29,7 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
     let summary = phase_words::of_request(request);
     let mut status = Map::new();
     put_summary(&mut status, &summary);
-    let conditions = store.conditions(&request.name)?;
-    let conditions: Vec<Value> = conditions
-        .into_iter()
-        .map(|named| {
-            json!({
-                "type": named.kind,
-                "status": named.condition.status,
-                "reason": named.condition.reason,
-                "lastTransitionTime": named.condition.changed_at,
-            })
-        })
-        .collect();
-    status.insert("conditions".to_owned(), Value::Array(conditions));
+    put_conditions(&mut status, store, &request.name)?;
     if let Some(last) = &request.run {
         status.insert("run".to_owned(), run_head(last));
         if let Some(row) = store.run(last.id)? {
@@ -78,6 +68,40 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
         },
         "status": status,
     }))
+}
+
+/// A name that no valid document holds.
+///
+/// # Errors
+/// The store's own.
+pub fn refused(store: &Store, refused: &RefusedName) -> Result<Value, CliError> {
+    let condition = &refused.condition;
+    let mut status = Map::new();
+    put_summary(&mut status, &Summary::new("Invalid", &*condition.reason, &*condition.message));
+    put_conditions(&mut status, store, &refused.name)?;
+    Ok(json!({ "apiVersion": API_VERSION, "metadata": { "name": refused.name }, "status": status }))
+}
+
+fn put_conditions(status: &mut Map<String, Value>, store: &Store, name: &str) -> Result<(), CliError> {
+    let all = store.conditions(name)?;
+    let problems: Vec<&Located> = all.iter().flat_map(|named| &named.condition.problems).collect();
+    if !problems.is_empty() {
+        status.insert("problems".to_owned(), json!(problems));
+    }
+    let conditions: Vec<Value> = all
+        .iter()
+        .map(|named| {
+            json!({
+                "type": named.kind,
+                "status": named.condition.status,
+                "reason": named.condition.reason,
+                "message": named.condition.message,
+                "lastTransitionTime": named.condition.changed_at,
+            })
+        })
+        .collect();
+    status.insert("conditions".to_owned(), Value::Array(conditions));
+    Ok(())
 }
 
 fn put_summary(status: &mut Map<String, Value>, summary: &Summary) {

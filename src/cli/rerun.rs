@@ -26,7 +26,8 @@ pub struct Rerun {
     /// A request's name, or the id of one of its runs
     #[arg(value_name = "NAME|RUN")]
     pub name: String,
-    /// A flag of llama-bench, or a field of a load test (concurrency=1,5), for this run alone; may be repeated
+    /// A flag of llama-bench, or a field of a load test (concurrency=1,5) or a conversation
+    /// (thinkTime=2s), for this run alone; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = set_flag::parse, allow_hyphen_values = true)]
     pub set: Vec<Param>,
     /// Wait until the run has ended

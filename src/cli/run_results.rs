@@ -12,6 +12,7 @@ use crate::plan::comparison::Outcome as Gate;
 use crate::report::{judgement_document, load_status, status_document as document};
 use crate::request::valid::Spec;
 use crate::run::load_case::LoadCase;
+use crate::run::model_files::{ModelFiles, byte_words};
 use crate::run::phase::{Phase, RunState};
 use crate::store::Store;
 use crate::store::applies::ApplyRow;
@@ -35,6 +36,8 @@ enum Outcome {
         cases: Vec<Value>,
         /// Of a load test that has cases.
         load: Option<Vec<LoadCase>>,
+        /// Of a Model, as far as they came.
+        model: Option<ModelFiles>,
     },
     Applied(Box<ApplyRow>),
     /// A comparison, which has no run of its own.
@@ -69,6 +72,14 @@ impl Ended {
     /// What the gate comes to; nothing without one.
     pub fn gate(&self) -> Option<Gate> {
         self.judged.as_ref().map(judgement_document::outcome)
+    }
+
+    /// The files of a Model.
+    fn model(&self) -> Option<&ModelFiles> {
+        match &self.outcome {
+            Outcome::Ran { model, .. } => model.as_ref(),
+            Outcome::Applied(_) | Outcome::Judged | Outcome::Unchanged => None,
+        }
     }
 
     /// The cases of a load test that has some.
@@ -107,6 +118,11 @@ pub fn ended(store: &Store, names: &[String], began: &[u64]) -> Result<Vec<Ended
                         figures: store.figures(run.id)?.map(Box::new),
                         cases: texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(),
                         load: is_load.then(|| load_status::cases(&texts)),
+                        model: if matches!(run.spec, Spec::Model(_)) {
+                            Some(store.model_files(run.id)?.unwrap_or_default())
+                        } else {
+                            None
+                        },
                         run: Box::new(run),
                     }
                 }
@@ -176,7 +192,10 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
         }
         Some(Format::Wide) | None => {}
     }
-    let (load, others): (Vec<&Ended>, Vec<&Ended>) = ended.iter().partition(|one| one.load_cases().is_some());
+    let (models, measured_ones): (Vec<&Ended>, Vec<&Ended>) =
+        ended.iter().partition(|one| one.model().is_some());
+    let (load, others): (Vec<&Ended>, Vec<&Ended>) =
+        measured_ones.into_iter().partition(|one| one.load_cases().is_some());
     if !others.is_empty() {
         let mut table = Table::new(&["NAME", "PHASE", "CASE", "TEST", "PARAMETERS", "T/S", "±", "SAMPLES"]);
         for one in others {
@@ -188,10 +207,39 @@ pub fn print(ended: &[Ended], format: Option<Format>, console: &mut Console) -> 
         }
     }
     measured(&load, console)?;
+    if !models.is_empty() {
+        if models.len() < ended.len() {
+            console.line("")?;
+        }
+        brought(&models, console)?;
+    }
     for one in ended {
         explain(one, console)?;
     }
     Ok(())
+}
+
+/// The files of models, as far as they came.
+fn brought(models: &[&Ended], console: &mut Console) -> Result<(), CliError> {
+    let mut table = Table::new(&["NAME", "PHASE", "FILE", "SIZE", "SHA256", "PATH"]);
+    for one in models {
+        let name = || vec![Cell::new(&one.name), Cell::new(one.phase())];
+        let files = one.model().map(|model| model.files.as_slice()).unwrap_or_default();
+        if files.is_empty() {
+            table.row(name().into_iter().chain(std::iter::repeat_n(Cell::new("-"), 4)).collect());
+        }
+        for file in files {
+            let mut cells = name();
+            cells.extend([
+                Cell::new(&file.name),
+                byte_words(file.bytes).into(),
+                Cell::maybe(file.sha256.as_ref()),
+                Cell::maybe(file.path.as_ref()),
+            ]);
+            table.row(cells);
+        }
+    }
+    table.print(console)
 }
 
 /// The cases of load tests, and of conversations in a table of their own.

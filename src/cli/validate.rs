@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::error::{CliError, Exit};
 use super::output::Console;
-use super::{environment, validate_output};
+use super::{environment, validate_files, validate_output};
 use crate::controller::surroundings::SIMULATED;
 use crate::intake::listing;
 use crate::intake::load::{self, Content, Loaded, LoadedFile};
@@ -30,6 +30,8 @@ Examples:
   benchlet new LlamaBench --service qwen3 | benchlet validate -
   benchlet validate requests/ --output github      annotations of a pull request, in GitHub Actions
 
+The files that a request names (prompts, conversations, a template, a tokenizer) are looked into as a run would,
+but not those of a request on standard input.
 Exit codes: 0 no errors (there may be warnings), 1 errors, 4 no such file or directory.")]
 pub struct Validate {
     /// Files, directories, or - for standard input
@@ -61,6 +63,8 @@ pub struct Checked {
     pub source: Arc<str>,
     pub problems: Vec<Diagnostic>,
     pub requests: Vec<ValidRequest>,
+    /// It is no request, but conversations that requests name.
+    pub is_data: bool,
 }
 
 /// Everything that was checked.
@@ -81,10 +85,15 @@ impl Report {
     pub fn requests(&self) -> usize {
         self.files.iter().map(|file| file.requests.len()).sum()
     }
+
+    /// Files of conversations that are as they should be.
+    pub fn data(&self) -> impl Iterator<Item = &Checked> {
+        self.files.iter().filter(|file| file.is_data && !file.problems.iter().any(Diagnostic::is_error))
+    }
 }
 
 pub fn run(verb: &Validate, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
-    let mut checker = Checker::new((!verb.offline).then_some(settings));
+    let mut checker = Checker::new(settings, verb.offline);
     for path in &verb.paths {
         checker.path(path)?;
     }
@@ -103,7 +112,8 @@ struct FirstSeen {
     line: usize,
 }
 
-struct Checker {
+struct Checker<'a> {
+    settings: &'a Settings,
     report: Report,
     names: BTreeMap<String, FirstSeen>,
     /// Files that were read, so that one given twice is no duplicate of itself.
@@ -111,10 +121,19 @@ struct Checker {
     services: Option<Catalogue>,
 }
 
-impl Checker {
-    /// With settings, the services are looked up in those of their files that exist.
-    fn new(settings: Option<&Settings>) -> Self {
-        let services = settings.and_then(|settings| {
+/// The file of a request.
+struct At<'p> {
+    root: &'p Path,
+    relative: &'p Path,
+    stem: &'p str,
+    /// Nobody knows where it will be saved.
+    is_nowhere: bool,
+}
+
+impl<'a> Checker<'a> {
+    /// Unless `offline`, the services are looked up in those of their files that exist.
+    fn new(settings: &'a Settings, offline: bool) -> Self {
+        let services = (!offline).then_some(settings).and_then(|settings| {
             let there = |paths: &[PathBuf]| -> Vec<PathBuf> {
                 paths.iter().filter(|path| path.exists()).cloned().collect()
             };
@@ -122,7 +141,7 @@ impl Checker {
             let any = !compose.is_empty() || !listed.is_empty();
             any.then(|| Catalogue::load(&compose, &listed, &environment()))
         });
-        Self { report: Report::default(), names: BTreeMap::new(), read: BTreeSet::new(), services }
+        Self { settings, report: Report::default(), names: BTreeMap::new(), read: BTreeSet::new(), services }
     }
 
     fn path(&mut self, path: &Path) -> Result<(), CliError> {
@@ -143,7 +162,9 @@ impl Checker {
             .canonicalize()
             .map_err(|error| CliError::usage(format!("{} cannot be read: {error}", path.display())))?;
         if let (Some(parent), Some(name)) = (real.parent(), real.file_name()) {
-            self.file(parent, Path::new(name), path.display().to_string(), &stem(path));
+            let (relative, stem) = (Path::new(name), stem(path));
+            let at = At { root: parent, relative, stem: &stem, is_nowhere: false };
+            self.file(&at, path.display().to_string());
         }
         Ok(())
     }
@@ -153,7 +174,8 @@ impl Checker {
         // `./a.yaml` would not be the name by which Git and GitHub know it.
         let below = if root == Path::new(".") { Path::new("") } else { root };
         for relative in listing.files.keys() {
-            self.file(root, relative, below.join(relative).display().to_string(), &stem(relative));
+            let at = At { root, relative, stem: &stem(relative), is_nowhere: false };
+            self.file(&at, below.join(relative).display().to_string());
         }
         for problem in listing.problems {
             self.report.files.push(Checked {
@@ -161,6 +183,7 @@ impl Checker {
                 source: Arc::from(""),
                 problems: vec![Diagnostic::error(Place::whole_file(), problem.message)],
                 requests: Vec::new(),
+                is_data: false,
             });
         }
         Ok(())
@@ -174,11 +197,14 @@ impl Checker {
         // Through a file, so that the same rules hold for it.
         let folder = tempfile::tempdir().map_err(failed)?;
         std::fs::write(folder.path().join("stdin.yaml"), bytes).map_err(failed)?;
-        self.file(folder.path(), Path::new("stdin.yaml"), "<stdin>".to_owned(), "stdin");
+        let relative = Path::new("stdin.yaml");
+        let at = At { root: folder.path(), relative, stem: "stdin", is_nowhere: true };
+        self.file(&at, "<stdin>".to_owned());
         Ok(())
     }
 
-    fn file(&mut self, root: &Path, relative: &Path, shown: String, stem: &str) {
+    fn file(&mut self, at: &At<'_>, shown: String) {
+        let At { root, relative, .. } = *at;
         let real = root.join(relative).canonicalize().unwrap_or_else(|_| root.join(relative));
         if !self.read.insert(real) {
             return;
@@ -186,13 +212,18 @@ impl Checker {
         let Loaded::File(file) = load::load(root, relative) else {
             return;
         };
-        let mut checked =
-            Checked { shown, source: Arc::clone(&file.source), problems: Vec::new(), requests: Vec::new() };
-        self.documents(&file, stem, &mut checked);
+        let mut checked = Checked {
+            shown,
+            source: Arc::clone(&file.source),
+            problems: Vec::new(),
+            requests: Vec::new(),
+            is_data: matches!(file.content, Content::Data),
+        };
+        self.documents(&file, at, &mut checked);
         self.report.files.push(checked);
     }
 
-    fn documents(&mut self, file: &LoadedFile, stem: &str, checked: &mut Checked) {
+    fn documents(&mut self, file: &LoadedFile, at: &At<'_>, checked: &mut Checked) {
         let stream = match &file.content {
             Content::Problem(problem) => return checked.problems.push(problem.clone()),
             Content::Data => {
@@ -209,12 +240,17 @@ impl Checker {
                     continue;
                 }
             };
-            if let Some(name) = valid::claimed_name(root, document.index, stem) {
+            if let Some(name) = valid::claimed_name(root, document.index, at.stem) {
                 self.name(name, root, checked);
             }
-            match valid::validate(root, document.index, stem) {
+            match valid::validate(root, document.index, at.stem) {
                 Ok(request) => {
                     checked.problems.extend(self.services(&request, root));
+                    if !at.is_nowhere {
+                        let (settings, below) = (self.settings, at.relative);
+                        let found = validate_files::problems(settings, at.root, below, &request, root);
+                        checked.problems.extend(found);
+                    }
                     checked.requests.push(request);
                 }
                 Err(problems) => checked.problems.extend(problems),

@@ -58,8 +58,15 @@ fn summary(report: &Report) -> String {
         _ => format!("{count} {word}s"),
     };
     let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
-    let requests = counted(report.requests(), "valid request");
-    let files = counted(report.files.len(), "file");
+    let (data, files) = (report.data().count(), report.files.len());
+    let requests = match (report.requests(), data) {
+        (requests, 0) => counted(requests, "valid request"),
+        (0, data) => counted(data, "conversations file"),
+        (requests, data) => {
+            format!("{} and {}", counted(requests, "valid request"), counted(data, "conversations file"))
+        }
+    };
+    let files = counted(files, "file");
     match (errors, warnings) {
         (0, 0) => format!("{requests} in {files}"),
         (0, _) => format!("{requests} in {files}, {}", counted(warnings, "warning")),
@@ -97,6 +104,7 @@ pub fn json(report: &Report, console: &mut Console) -> Result<(), CliError> {
         "valid": report.count(Severity::Error) == 0,
         "files": report.files.len(),
         "requests": requests,
+        "conversations": report.data().map(|file| &file.shown).collect::<Vec<_>>(),
         "problems": problems,
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use uuid::Uuid;
 
 use super::error::{CliError, Exit};
@@ -11,6 +11,7 @@ use super::output::{Console, rate};
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
 use super::state_dir;
+use super::wait_goal::{self, Answer, Goal};
 use crate::decide::observed::Verb;
 use crate::run::phase::{EndPhase, RunState};
 use crate::settings::Settings;
@@ -25,49 +26,29 @@ use crate::store::runs::RunRow;
 Examples:
   benchlet wait qwen3 --for=Succeeded --timeout 30m
   benchlet wait 3f2a9c1b --for=Ended && benchlet describe 3f2a9c1b
+  benchlet wait load --for=SLOMet            a condition, once the run has ended
+  benchlet wait load --for=Valid=False       that it is not so; condition=Valid=False is the same
 
+Conditions are what `benchlet describe` and the status list: Valid, SLOMet, ExpectationsMet, Complete,
+Applied, GatePassed.
 Exit codes: 0 it is so, 1 it ended otherwise, 4 there is no such request or run, 5 timed out. Of a
 request its newest run counts; one that was edited is waited for until that edit was carried out.")]
 pub struct Wait {
     /// A request's name, or a run's id
     #[arg(value_name = "NAME|RUN")]
     pub name: String,
-    /// What to wait for
-    #[arg(long = "for", value_enum, ignore_case = true, default_value = "Ended", value_name = "WHAT")]
+    /// Succeeded, Failed, Ended, Accepted, or a condition: Valid, Valid=False
+    #[arg(long = "for", value_parser = Goal::parse, default_value = "Ended", value_name = "WHAT")]
     pub goal: Goal,
     /// Longest time to wait (90s, 10m, 1h30m)
     #[arg(long, default_value = "10m", value_parser = parse_duration, value_name = "TIME")]
     pub timeout: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Goal {
-    /// It completed
-    #[value(name = "Succeeded", alias = "Completed")]
-    Succeeded,
-    #[value(name = "Failed")]
-    Failed,
-    /// It ended, as whatever
-    #[value(name = "Ended")]
-    Ended,
-    /// The request is valid and known to the controller
-    #[value(name = "Accepted")]
-    Accepted,
-}
-
-impl Goal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Ended => "Ended",
-            Self::Accepted => "Accepted",
-        }
-    }
-}
-
 /// A file that was saved a moment ago takes that long to be known, at the most.
 const GRACE: Duration = Duration::from_secs(5);
+/// What is judged after an end, as a gate is, may follow it by so much.
+const LATECOMERS: Duration = Duration::from_secs(2);
 /// How long a controller may take from its start to its database.
 const BIRTH: Duration = Duration::from_secs(2);
 
@@ -127,7 +108,7 @@ pub fn run(verb: &Wait, settings: &Settings, console: &mut Console) -> Result<()
             Ok(selected) => break selected,
             Err(error) if error.exit == Exit::NotFound => {
                 if refused(&store, &verb.name)? {
-                    return invalid(&verb.name, verb.goal);
+                    return refusal(verb, &store, console);
                 }
                 let patient = started.elapsed() < GRACE && state_dir::controller(settings).is_some();
                 if !patient || late() {
@@ -139,10 +120,20 @@ pub fn run(verb: &Wait, settings: &Settings, console: &mut Console) -> Result<()
         }
     };
     let mut watcher = store.watcher()?;
+    let mut missing_since = None;
     loop {
-        if watcher.changed() {
+        if watcher.changed() || missing_since.is_some() {
             let standing = standing_of(&store, &selected)?;
-            if let Some(outcome) = judge(&store, verb, &selected, &standing, console)? {
+            let outcome = match &verb.goal {
+                Goal::Condition { kind, status } => {
+                    let wanted = (kind.as_str(), *status);
+                    condition(&store, verb, &selected, &standing, wanted, &mut missing_since, console)?
+                }
+                Goal::Succeeded | Goal::Failed | Goal::Ended | Goal::Accepted => {
+                    judge(&store, verb, &selected, &standing, console)?
+                }
+            };
+            if let Some(outcome) = outcome {
                 return outcome;
             }
         }
@@ -159,9 +150,74 @@ fn refused(store: &Store, name: &str) -> Result<bool, CliError> {
     Ok(store.refused_names()?.iter().any(|refused| refused.name == name))
 }
 
-fn invalid(name: &str, goal: Goal) -> Result<(), CliError> {
-    Err(CliError::no(format!("the request {name} is not accepted, so it is not {}", goal.as_str()))
+fn invalid(name: &str, goal: &Goal) -> Result<(), CliError> {
+    Err(CliError::no(format!("the request {name} is not accepted, so it is not {goal}"))
         .hint(format!("`benchlet describe {name}` and its status file say why")))
+}
+
+/// Of a name that only a refused document has.
+fn refusal(verb: &Wait, store: &Store, console: &mut Console) -> Result<(), CliError> {
+    if let Goal::Condition { kind, status } = &verb.goal
+        && let Answer::Reached(found) = wait_goal::ask(&store.conditions(&verb.name)?, None, kind, status)
+    {
+        return console.line(format!("{} is {}", verb.name, wait_goal::in_words(found)));
+    }
+    invalid(&verb.name, &verb.goal)
+}
+
+/// Whether a condition of what has ended is as asked; while something is to come of it, nothing is said but
+/// of whether it is accepted.
+fn condition(
+    store: &Store,
+    verb: &Wait,
+    selected: &Selected,
+    standing: &Standing,
+    (kind, status): (&str, &str),
+    missing_since: &mut Option<Instant>,
+    console: &mut Console,
+) -> Result<Option<Outcome>, CliError> {
+    let (name, request) = (&verb.name, selected.request());
+    let run = store.request_summaries(Some(request))?.pop().and_then(|request| request.run);
+    let run = match (selected, run.map(|run| run.id)) {
+        (Selected::Run(row), newest) if newest.is_some_and(|newest| newest != row.id) => {
+            let message =
+                format!("{name} is not the newest run of {request}, of which alone conditions are kept");
+            return Err(CliError::usage(message));
+        }
+        (Selected::Run(row), _) => Some(row.id),
+        (Selected::Request(_), newest) => newest,
+    };
+    let conditions = store.conditions(request)?;
+    let accepted = kind.eq_ignore_ascii_case("Accepted");
+    let (Standing::Open(summary) | Standing::Ended(_, summary)) = standing;
+    let at_rest = match standing {
+        Standing::Ended(..) => true,
+        Standing::Open(summary) => ["Completed", "Idle"].contains(&summary.phase.as_str()),
+    };
+    if !at_rest && !accepted {
+        return Ok((summary.phase == "Invalid").then(|| invalid(name, &verb.goal)));
+    }
+    let otherwise = |words: String| {
+        let message = format!("{name} is {}, not {}: {words}", in_words(summary), verb.goal);
+        Ok(Some(Err(CliError::no(message).maybe_hint(summary.hint.clone()))))
+    };
+    match wait_goal::ask(&conditions, run, kind, status) {
+        Answer::Reached(found) => {
+            console.line(format!("{name} is {}", wait_goal::in_words(found)))?;
+            Ok(Some(Ok(())))
+        }
+        // A request that is accepted may yet be edited into one that is not.
+        Answer::Otherwise(_) | Answer::Missing(_) | Answer::NotNoted if accepted => Ok(None),
+        Answer::Otherwise(found) => otherwise(wait_goal::in_words(found)),
+        Answer::Missing(words) => {
+            let since = missing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < LATECOMERS {
+                return Ok(None);
+            }
+            otherwise(format!("there is no condition {kind}, {words}"))
+        }
+        Answer::NotNoted => Ok(None),
+    }
 }
 
 fn standing_of(store: &Store, selected: &Selected) -> Result<Standing, CliError> {
@@ -224,24 +280,25 @@ fn judge(
     console: &mut Console,
 ) -> Result<Option<Outcome>, CliError> {
     let name = &verb.name;
-    let (ended, summary) = match (verb.goal, standing) {
-        (Goal::Accepted, _) => return accepted(store, selected, console),
+    let (ended, summary) = match (&verb.goal, standing) {
+        // Of a condition `condition` judges.
+        (Goal::Accepted | Goal::Condition { .. }, _) => return accepted(store, selected, console),
         (Goal::Succeeded | Goal::Failed | Goal::Ended, Standing::Open(summary)) => {
             let invalid = summary.phase == "Invalid";
-            return Ok(invalid.then(|| self::invalid(name, verb.goal)));
+            return Ok(invalid.then(|| self::invalid(name, &verb.goal)));
         }
         (Goal::Succeeded | Goal::Failed | Goal::Ended, Standing::Ended(phase, summary)) => (*phase, summary),
     };
-    let reached = match verb.goal {
+    let reached = match &verb.goal {
         Goal::Succeeded => ended == EndPhase::Completed,
         Goal::Failed => ended == EndPhase::Failed,
-        Goal::Ended | Goal::Accepted => true,
+        Goal::Ended | Goal::Accepted | Goal::Condition { .. } => true,
     };
     if reached {
         console.line(format!("{name} is {}", in_words(summary)))?;
         return Ok(Some(Ok(())));
     }
-    let error = CliError::no(format!("{name} is {}, not {}", in_words(summary), verb.goal.as_str()));
+    let error = CliError::no(format!("{name} is {}, not {}", in_words(summary), verb.goal));
     Ok(Some(Err(error.maybe_hint(summary.hint.clone()))))
 }
 
@@ -259,7 +316,7 @@ fn accepted(store: &Store, selected: &Selected, console: &mut Console) -> Result
     let request = store.request_summaries(Some(name))?.pop();
     let known = request.as_ref().and_then(|request| request.accepted.as_ref());
     match (request.is_some(), known.map(|condition| condition.status.as_str())) {
-        (true, Some("False")) => Ok(Some(invalid(name, Goal::Accepted))),
+        (true, Some("False")) => Ok(Some(invalid(name, &Goal::Accepted))),
         // A record is made of valid documents alone.
         (true, Some(_) | None) => {
             console.line(format!("{name} is Accepted"))?;
@@ -271,7 +328,7 @@ fn accepted(store: &Store, selected: &Selected, console: &mut Console) -> Result
 
 fn timed_out(verb: &Wait, settings: &Settings, standing: &Standing) -> CliError {
     let (Standing::Open(summary) | Standing::Ended(_, summary)) = standing;
-    let message = format!("{} is not {} yet, it is {}", verb.name, verb.goal.as_str(), in_words(summary));
+    let message = format!("{} is not {} yet, it is {}", verb.name, verb.goal, in_words(summary));
     let error = CliError::new(Exit::TimedOut, message);
     match state_dir::controller(settings) {
         None => error.hint("no controller is running on this state directory; start `benchlet serve`"),

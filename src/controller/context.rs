@@ -90,11 +90,6 @@ pub fn timestamp_now() -> String {
     timestamp(jiff::Timestamp::now().as_millisecond())
 }
 
-pub fn boot_id() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map(|text| text.trim().to_owned()).unwrap_or_else(|_| "unknown".to_owned())
-}
-
 /// Docker, connected when first needed and again after the daemon was away.
 #[derive(Clone)]
 pub struct DockerLink {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::surroundings::beside;
 use crate::collect::chat_template_file;
-use crate::plan::chat_template::{Builtin, ChatTemplate};
+use crate::files::bounded;
+use crate::plan::chat_template::{Builtin, ChatTemplate, TemplateSource};
 use crate::plan::conversation_library;
 use crate::plan::conversation_turns::{Marks, Script};
-use crate::plan::load_plan::FoundService;
+use crate::plan::load_plan::{FoundService, FoundTemplate};
 use crate::request::conversation::{Conversation, PrefixCache, Template};
 use crate::request::conversation_file;
 use crate::request::load_test::LoadTest;
-use crate::run::measure_plan::TemplatePlan;
 use crate::run::reason::{Reason, Refusal};
 use crate::settings::Settings;
 
@@ -45,12 +45,8 @@ pub fn chosen(
 pub fn read(path: &Path) -> Result<Vec<Conversation>, Refusal> {
     let shown = path.display();
     let unusable = |words: String| Refusal::new(Reason::ConversationsUnusable, words);
-    let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
-    if size > MOST_BYTES {
-        let message = format!("{shown} has {} MiB; at most {} MiB are read", size >> 20, MOST_BYTES >> 20);
-        return Err(unusable(message));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("{shown}: {error}")))?;
+    let text =
+        bounded::read_text(path, MOST_BYTES, "conversations").map_err(|error| unusable(error.to_string()))?;
     conversation_file::parse(&text).map_err(|problems| {
         let told: Vec<String> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
         let more = problems.len().saturating_sub(SHOWN);
@@ -64,11 +60,8 @@ pub fn read(path: &Path) -> Result<Vec<Conversation>, Refusal> {
 ///
 /// # Errors
 /// Which conversation, and the template's own words.
-pub fn check_template(plan: &TemplatePlan, conversations: &[Conversation]) -> Result<(), Refusal> {
+pub fn check_template(template: &FoundTemplate, conversations: &[Conversation]) -> Result<(), Refusal> {
     let unusable = |words: String| Refusal::new(Reason::TemplateUnusable, words);
-    let template = ChatTemplate::new(plan.source.clone())
-        .map_err(|error| unusable(format!("{}: {error}", plan.name)))?
-        .with_now(jiff::Zoned::now().datetime());
     for one in conversations {
         // What documents say matters to no template.
         let bare = Conversation { documents: BTreeMap::new(), ..one.clone() };
@@ -76,42 +69,42 @@ pub fn check_template(plan: &TemplatePlan, conversations: &[Conversation]) -> Re
         let marks = Marks { salt: "", mark: "x", cache: PrefixCache::Kept };
         let turns = bare.turns.len().min(2);
         let rendered: Result<Vec<String>, _> = (0..turns)
-            .map(|turn| template.render(&script.messages(turn, &["Yes.".to_owned()], marks)))
+            .map(|turn| template.parsed.render(&script.messages(turn, &["Yes.".to_owned()], marks)))
             .collect();
         let rendered = rendered.map_err(|error| {
             unusable(format!(
                 "the template {} does not take the conversation {}: {error}",
-                plan.name, one.name
+                template.name, one.name
             ))
             .hint("many templates take no system message; choose other conversations, or template: Server")
         })?;
         if rendered.iter().any(|text| !text.contains(bare.turns[0].user.trim())) {
-            return Err(unusable(format!("the template {} leaves out what the user says", plan.name))
+            return Err(unusable(format!("the template {} leaves out what the user says", template.name))
                 .hint("it has to go through `messages`; template: chatml is one that does"));
         }
     }
     Ok(())
 }
 
-/// The chat template that benchlet renders by; `None` where the server does.
+/// The chat template that benchlet renders by, parsed; `None` where the server does.
 pub fn template(
     settings: &Settings,
     spec: &LoadTest,
     services: &BTreeMap<String, Result<FoundService, Refusal>>,
     request_path: &Path,
-) -> Result<Option<TemplatePlan>, Refusal> {
+) -> Result<Option<FoundTemplate>, Refusal> {
     let unusable = |words: String| Refusal::new(Reason::TemplateUnusable, words);
     let of_file = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let source = chat_template_file::read(path).map_err(|error| unusable(error.to_string()))?;
-        Ok(TemplatePlan { name, source })
+        Ok((name, source))
     };
-    let plan = match spec.conversations().map(|how| &how.template) {
+    let (name, source): (String, TemplateSource) = match spec.conversations().map(|how| &how.template) {
         None | Some(Template::Server) => return Ok(None),
         Some(Template::Builtin(name)) => {
             let builtin = Builtin::from_name(name)
                 .ok_or_else(|| unusable(format!("there is no builtin chat template {name}")))?;
-            TemplatePlan { name: name.clone(), source: builtin.source() }
+            (name.clone(), builtin.source())
         }
         Some(Template::File(named)) => {
             let found =
@@ -120,8 +113,8 @@ pub fn template(
         }
         Some(Template::Model) => of_file(&model_file(spec, services)?)?,
     };
-    ChatTemplate::new(plan.source.clone()).map_err(|error| unusable(format!("{}: {error}", plan.name)))?;
-    Ok(Some(plan))
+    let parsed = ChatTemplate::new(source).map_err(|error| unusable(format!("{name}: {error}")))?;
+    Ok(Some(FoundTemplate { name, parsed: parsed.with_now(jiff::Zoned::now().datetime()) }))
 }
 
 /// The file that has the template of the one service that is measured.

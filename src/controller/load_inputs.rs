@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::context::Context;
-use crate::files::{atomic_write, private_dir};
+use crate::files::{atomic_write, bounded, private_dir};
 use crate::load::{LocalTokenizer, bad_lines, tokenizer_bytes};
 use crate::plan::prompt_lines;
 use crate::run::plan::LoadBlueprint;
@@ -30,51 +30,60 @@ pub fn write(spool: &Path, task: &TaskSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies the prompts that the request names, once every line of them is one. Their SHA-256 in hexadecimal;
-/// `None` where the request names none.
+/// The text of a file of prompts, once every line of it is one.
 ///
 /// # Errors
 /// A file that cannot be read, or lines that are no prompts.
-pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Result<Option<String>, Refusal> {
-    let Some(path) = &load.prompts else { return Ok(None) };
-    let unusable = |words: String| Refusal::new(Reason::PromptsUnusable, words);
-    let shown = path.display();
-    let size = std::fs::metadata(path).map_err(|error| unusable(format!("{shown}: {error}")))?.len();
-    if size > MOST_PROMPTS {
-        let message =
-            format!("{shown} has {} MiB; at most {} MiB of prompts are read", size >> 20, MOST_PROMPTS >> 20);
-        return Err(unusable(message));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(format!("{shown}: {error}")))?;
+pub fn read_prompts(path: &Path) -> Result<String, Refusal> {
+    let text = bounded::read_text(path, MOST_PROMPTS, "prompts")
+        .map_err(|error| Refusal::new(Reason::PromptsUnusable, error.to_string()))?;
     prompt_lines::parse(&text).map_err(|bad| {
         let refusal = bad_lines(&bad);
-        Refusal { message: format!("{shown}: {}", refusal.message), ..refusal }
+        Refusal { message: format!("{}: {}", path.display(), refusal.message), ..refusal }
     })?;
-    keep(context, run, COPY, text.as_bytes()).map_err(unusable)?;
+    Ok(text)
+}
+
+/// Copies the prompts that the request names. Their SHA-256 in hexadecimal; `None` where it names none.
+///
+/// # Errors
+/// They are none, or the copy cannot be written.
+pub fn copy_prompts(context: &Context, run: Uuid, load: &LoadBlueprint) -> Result<Option<String>, Refusal> {
+    let Some(path) = &load.prompts else { return Ok(None) };
+    let text = read_prompts(path)?;
+    keep(context, run, COPY, text.as_bytes())
+        .map_err(|words| Refusal::new(Reason::PromptsUnusable, words))?;
     Ok(Some(Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// Copies the tokenizer that the request names, once it is known to be one.
+/// The bytes of a tokenizer, once they are known to be one. A large one takes a second.
 ///
 /// # Errors
 /// A file that cannot be read, or is no tokenizer.
+pub fn read_tokenizer(path: &Path) -> Result<Vec<u8>, Refusal> {
+    let read = || {
+        let bytes = tokenizer_bytes(path)?;
+        LocalTokenizer::parse(&bytes).map(|_| bytes)
+    };
+    read().map_err(|error| no_tokenizer(path, &error.to_string()))
+}
+
+fn no_tokenizer(path: &Path, words: &str) -> Refusal {
+    Refusal::new(Reason::TokenizerUnusable, format!("{}: {words}", path.display()))
+        .hint("the file tokenizer.json of the model, as its repository has it")
+}
+
+/// Copies the tokenizer that the request names.
+///
+/// # Errors
+/// It is none, or the copy cannot be written.
 pub async fn copy_tokenizer(context: &Context, run: Uuid, load: &LoadBlueprint) -> Result<(), Refusal> {
     let Some(path) = load.tokenizer.clone() else { return Ok(()) };
-    let shown = path.display().to_string();
-    let unusable = |words: String| {
-        Refusal::new(Reason::TokenizerUnusable, format!("{shown}: {words}"))
-            .hint("the file tokenizer.json of the model, as its repository has it")
-    };
-    // A large one takes a second.
-    let read = tokio::task::spawn_blocking(move || {
-        let bytes = tokenizer_bytes(&path)?;
-        LocalTokenizer::parse(&bytes).map(|_| bytes)
-    });
-    let bytes = read
+    let read = path.clone();
+    let bytes = tokio::task::spawn_blocking(move || read_tokenizer(&read))
         .await
-        .map_err(|error| unusable(format!("reading it broke: {error}")))?
-        .map_err(|error| unusable(error.to_string()))?;
-    keep(context, run, TOKENIZER_COPY, &bytes).map_err(unusable)
+        .map_err(|error| no_tokenizer(&path, &format!("reading it broke: {error}")))??;
+    keep(context, run, TOKENIZER_COPY, &bytes).map_err(|words| no_tokenizer(&path, &words))
 }
 
 /// Writes a copy into the run's folder.

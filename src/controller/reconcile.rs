@@ -220,8 +220,16 @@ impl Controller {
         })
     }
 
+    /// Of some files alone nothing can be said to be gone.
+    fn forget_gone(&mut self) {
+        if self.whole {
+            self.status.forget_gone();
+        }
+    }
+
     fn tell_started(&mut self) {
         if let Some(since) = self.starting_since.take() {
+            self.forget_gone();
             let (requests, took) = (self.sources.names().count(), since.elapsed());
             tracing::info!(requests, ?took, "every request was looked at");
         }
@@ -292,8 +300,12 @@ impl Controller {
             Change::Vanished { name, path } => {
                 self.queue.wake(name, Priority::High);
                 self.status.look_at(path, Duration::ZERO);
+                self.status.forget(name);
             }
-            Change::FileProblem { path } => self.status.look_at(path, Duration::ZERO),
+            Change::FileProblem { path } => {
+                self.status.look_at(path, Duration::ZERO);
+                self.forget_gone();
+            }
         }
     }
 

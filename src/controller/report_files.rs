@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::context::{Context, timestamp};
@@ -14,6 +15,7 @@ use crate::report::format;
 use crate::report::gather::{self, ReportError};
 use crate::request::report_files::ReportFiles;
 use crate::settings::Settings;
+use crate::store::reports::{self, WrittenReport};
 use crate::store::{StoreError, events};
 
 /// The event's reason where a report could not be written.
@@ -57,23 +59,29 @@ pub async fn write(context: &Context, request: &str, run: Uuid) {
     let here = context.clone();
     // Rendering a long run takes a while, and other requests go on meanwhile.
     let done = tokio::task::spawn_blocking(move || write_files(&here, &wanted, run)).await;
-    let (reason, message) = match done {
+    let (reason, message, files) = match done {
         Ok(Ok(files)) if files.is_empty() => return,
-        Ok(Ok(files)) => (REPORT_WRITTEN, files.join(", ")),
-        Ok(Err(error)) => (REPORT_FAILED, error.to_string()),
-        Err(error) => (REPORT_FAILED, format!("writing it was cut short: {error}")),
+        Ok(Ok(files)) => {
+            let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            (REPORT_WRITTEN, paths.join(", "), files)
+        }
+        Ok(Err(error)) => (REPORT_FAILED, error.to_string(), Vec::new()),
+        Err(error) => (REPORT_FAILED, format!("writing it was cut short: {error}"), Vec::new()),
     };
     let (name, now) = (request.to_owned(), timestamp(context.now().unix_ms));
     let noted = context
         .store
-        .write(move |connection| events::note(connection, Some(&name), Some(run), reason, &message, &now))
+        .write(move |connection| {
+            reports::note(connection, run, &files)?;
+            events::note(connection, Some(&name), Some(run), reason, &message, &now)
+        })
         .await;
     if let Err(error) = noted {
         tracing::warn!(request, %error, "what became of a report cannot be noted");
     }
 }
 
-fn write_files(context: &Context, wanted: &ReportFiles, run: Uuid) -> Result<Vec<String>, WriteError> {
+fn write_files(context: &Context, wanted: &ReportFiles, run: Uuid) -> Result<Vec<WrittenReport>, WriteError> {
     let report = gather::report(&context.store, run)?;
     if report.run.started_at.is_none() {
         // Cancelled or superseded before it began: there is nothing to tell.
@@ -84,8 +92,11 @@ fn write_files(context: &Context, wanted: &ReportFiles, run: Uuid) -> Result<Vec
     for format in &wanted.formats {
         let name = format!("{}-{}.{}", report.request.name, report.run.short_id(), format.ending());
         let path = folder.join(name);
-        atomic_write::replace(&path, format::render(&report, *format, Rows::Cases)?.as_bytes(), 0o644)?;
-        written.push(path.display().to_string());
+        let text = format::render(&report, *format, Rows::Cases)?;
+        atomic_write::replace(&path, text.as_bytes(), 0o644)?;
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        written.push(WrittenReport { path: path.display().to_string(), sha256 });
     }
     Ok(written)
 }

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::claims::Claims;
-use super::context::{Context, DockerLink, boot_id};
+use super::context::{Context, DockerLink};
 use super::jobs::Jobs;
 use crate::executor::ProcessExecutor;
 use crate::files::lock::{Holder, LockError, LockFile};
-use crate::files::private_dir;
+use crate::files::{boot, private_dir};
 use crate::settings::Settings;
 use crate::store::{Access, Store, StoreError};
 
@@ -72,7 +72,7 @@ pub async fn open(settings: Settings, what: &str) -> Result<Opened, StartError> 
         store,
         instance,
         wake,
-        boot_id: boot_id(),
+        boot_id: boot::id().unwrap_or_else(|_| "unknown".to_owned()),
     };
     Ok(Opened { context, wakes, locks })
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::context::{Context, timestamp};
+use super::conditions::{About, dated};
+use super::context::Context;
 use super::measure::{self, launch_tasks};
 use super::report_files;
 use crate::decide::Decision;
@@ -23,7 +24,6 @@ use crate::run::progress::{self, LaunchProgress};
 use crate::run::reason::Reason;
 use crate::store::StoreError;
 use crate::store::judgements::Judgement;
-use crate::store::requests;
 use crate::store::runs::{Filter, RunRow};
 
 /// Runs that a status lists.
@@ -93,7 +93,7 @@ async fn problem_document(
     file: &SourceFile,
     problem: &FileProblem,
 ) -> Result<StatusDocument, StoreError> {
-    let key = format!("{}#{}", file.path.display(), index_of(problem));
+    let key = key_of(file, problem);
     let (reason, name, located) = match problem {
         FileProblem::Unreadable(problem) | FileProblem::Document { problem, .. } => {
             (Reason::Invalid, None, problem.locate(&file.source))
@@ -116,17 +116,29 @@ async fn problem_document(
         }
     };
     let message = located.to_string();
-    let conditions =
-        dated(context, &key, vec![Draft::new("Accepted", "False", reason, message.clone())], None).await?;
+    let problems = vec![located];
+    let about = About { key: &key, generation: None, run: None, problems: &problems };
+    let draft = Draft::new("Accepted", "False", reason, message.clone());
+    let conditions = dated(context, about, vec![draft]).await?;
     let status = Status {
         phase: reason.as_str().to_owned(),
         reason: Some(reason.as_str().to_owned()),
         message: Some(message),
         conditions,
-        problems: vec![located],
+        problems,
         ..Status::default()
     };
     Ok(status_document::document(None, Metadata { name, ..Metadata::default() }, status))
+}
+
+/// Under which a problem of a file is kept that belongs to no request.
+fn key_of(file: &SourceFile, problem: &FileProblem) -> String {
+    format!("{}#{}", file.path.display(), index_of(problem))
+}
+
+/// All of them that a file has now.
+pub fn problem_keys(sources: &SourceMap, file: &SourceFile) -> Vec<String> {
+    sources.problems(&file.path).iter().map(|problem| key_of(file, problem)).collect()
 }
 
 fn whole(message: String, hint: &str) -> Located {
@@ -148,10 +160,17 @@ async fn invalid(
         None => "the document has problems".to_owned(),
     };
     let runs = newest(context, name)?;
-    let (metadata, mut status, _) = base(context, name, &runs)?;
-    let mut drafts = status_document::conditions(runs.first().map(|measured| &measured.run), None);
+    let (metadata, mut status, load) = base(context, name, &runs)?;
+    let applies = context.store.applies_of(name, 1)?;
+    let run = runs.first().map(|measured| &measured.run);
+    let mut drafts = status_document::conditions(run, applies.first());
+    drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
+    let judged = newest_judgement(context, name, kind.as_deref().unwrap_or_default(), run)?;
+    drafts.extend(judged.as_ref().map(judgement_document::condition));
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
-    status.conditions = dated(context, name, drafts, metadata.generation).await?;
+    let about =
+        About { key: name, generation: metadata.generation, run: run.map(|run| run.id), problems: &problems };
+    status.conditions = dated(context, about, drafts).await?;
     status.phase = "Invalid".to_owned();
     status.reason = Some(Reason::Invalid.as_str().to_owned());
     status.message = Some(message);
@@ -185,7 +204,9 @@ async fn valid_document(
             Draft::new("Succeeded", "True", Reason::BaselineSet, "the run is pinned under the name")
         }));
     }
-    status.conditions = dated(context, name, drafts, metadata.generation).await?;
+    let about =
+        About { key: name, generation: metadata.generation, run: run.map(|run| run.id), problems: &[] };
+    status.conditions = dated(context, about, drafts).await?;
     status.phase = match (kind, run, applies.first()) {
         ("Apply", _, Some(apply)) => status_document::apply_phase(apply).as_str().to_owned(),
         ("Baseline", _, _) if status.baseline.is_some() => Phase::Completed.as_str().to_owned(),
@@ -388,50 +409,4 @@ pub fn live(context: &Context, run: &RunRow) -> Live {
         live.progress = Some(ProgressStatus { done: found.done, total: found.total, eta });
     }
     live
-}
-
-/// Adds to each condition when its status last changed, and keeps that.
-async fn dated(
-    context: &Context,
-    key: &str,
-    drafts: Vec<Draft>,
-    generation: Option<u64>,
-) -> Result<Vec<status_document::Condition>, StoreError> {
-    let known = context.store.conditions(key)?;
-    let now = timestamp(context.now().unix_ms);
-    let mut changed = Vec::new();
-    let conditions = drafts
-        .into_iter()
-        .map(|draft| {
-            let old = known.iter().find(|row| row.kind == draft.kind).map(|row| &row.condition);
-            let at = match old {
-                Some(row) if row.status == draft.status => row.changed_at.clone(),
-                Some(_) | None => now.clone(),
-            };
-            if old.is_none_or(|row| row.status != draft.status || row.reason != draft.reason) {
-                changed.push((draft.kind, draft.status, draft.reason.clone()));
-            }
-            status_document::Condition {
-                kind: draft.kind,
-                status: draft.status,
-                reason: draft.reason,
-                message: draft.message,
-                observed_generation: generation,
-                last_transition_time: at,
-            }
-        })
-        .collect();
-    if !changed.is_empty() {
-        let key = key.to_owned();
-        context
-            .store
-            .write(move |connection| {
-                for (kind, status, reason) in &changed {
-                    requests::note_condition(connection, &key, kind, status, reason, &now)?;
-                }
-                Ok(())
-            })
-            .await?;
-    }
-    Ok(conditions)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::conditions;
 use super::context::Context;
 use super::queue::Queue;
 use super::status;
@@ -31,6 +32,10 @@ pub struct StatusKeeper {
     stale: Queue<PathBuf>,
     last: HashMap<PathBuf, Instant>,
     next_check: Instant,
+    /// Requests that vanished, of which nothing is said any more.
+    vanished: Vec<String>,
+    /// Refused documents may be gone, so that what was said of them is to be forgotten.
+    look_for_gone: bool,
 }
 
 /// What a status is made of.
@@ -47,7 +52,19 @@ impl StatusKeeper {
             stale: Queue::default(),
             last: HashMap::new(),
             next_check: Instant::now() + CHECK,
+            vanished: Vec::new(),
+            look_for_gone: false,
         }
+    }
+
+    /// Has what was said of documents forgotten that are in no file any more.
+    pub fn forget_gone(&mut self) {
+        self.look_for_gone = true;
+    }
+
+    /// Has all forgotten that was said of a request.
+    pub fn forget(&mut self, request: &str) {
+        self.vanished.push(request.to_owned());
     }
 
     /// Has the status of a request file looked at, at most once a second.
@@ -95,6 +112,19 @@ impl StatusKeeper {
                 return;
             }
         }
+        self.forget_due(sight).await;
+    }
+
+    async fn forget_due(&mut self, sight: &Sight<'_>) {
+        let mut outcome = conditions::forget(sight.context, std::mem::take(&mut self.vanished)).await;
+        // What is missing from a degraded root, or before the first listing, may yet be there.
+        if self.look_for_gone && sight.sources.is_started() && sight.sources.degraded().is_none() {
+            self.look_for_gone = false;
+            outcome = outcome.and(conditions::forget_gone(sight.context, sight.sources).await);
+        }
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "conditions of what is gone could not be forgotten");
+        }
     }
 
     /// Writes whatever waits, also what would be due a little later.
@@ -103,6 +133,7 @@ impl StatusKeeper {
             self.write(sight, &path).await;
             self.stale.done(&path);
         }
+        self.forget_due(sight).await;
     }
 
     async fn write(&mut self, sight: &Sight<'_>, path: &Path) {
@@ -122,6 +153,11 @@ impl StatusKeeper {
         }
         let decision_of = |name: &str| sight.decisions.get(name).cloned();
         let documents = status::documents(sight.context, sources, path, decision_of).await;
+        if documents.as_ref().is_ok_and(Vec::is_empty) {
+            // A file of data that was mended, say: of it there is nothing to tell.
+            self.files.remove(path);
+            return;
+        }
         let text = match documents {
             Ok(documents) => status_document::stream(HEADER, &documents).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -189,8 +189,8 @@ pub async fn look_around_load(
         let chosen = conversation_source::chosen(&own_settings, &own_spec, &own_path);
         let template = conversation_source::template(&own_settings, &own_spec, &own_services, &own_path);
         let template = match (template, &chosen) {
-            (Ok(Some(plan)), Ok(chosen)) => {
-                conversation_source::check_template(&plan, chosen).map(|()| Some(plan))
+            (Ok(Some(found)), Ok(chosen)) => {
+                conversation_source::check_template(&found, chosen).map(|()| Some(found))
             }
             (template, Ok(_) | Err(_)) => template,
         };

@@ -6,7 +6,10 @@ pub mod action;
 mod admission;
 mod apply;
 mod judging;
+mod measured_attempt;
+mod measured_preparing;
 mod measured_run;
+mod measured_steps;
 mod model;
 pub mod observed;
 #[cfg(test)]

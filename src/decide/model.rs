@@ -2,7 +2,8 @@
 //! anything does: it gives way to a benchmark that is about to begin, and goes on from where it was.
 
 use super::action::{Action, Decision};
-use super::measured_run::{advance_to, broken, failed, suspended, wait_for_quiet};
+use super::measured_preparing::wait_for_quiet;
+use super::measured_run::{advance_to, broken, failed, suspended};
 use super::observed::{Job, JobResult, JobStatus, Observed, OtherRun, Run};
 use super::retry;
 use crate::run::clock::{Deadline, human_ms};

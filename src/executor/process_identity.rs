@@ -7,6 +7,8 @@ use std::io;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::files::boot;
+
 /// The environment variable by which a task's processes are known after their shim is gone.
 pub const TASK_VARIABLE: &str = "BENCHLET_TASK";
 /// Where a task finds its inputs and leaves what it has beside its output.
@@ -31,7 +33,7 @@ struct Stat {
 impl ProcessIdentity {
     pub fn of_self() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        Ok(Self { pid, start_time: stat(pid)?.start_time, boot_id: boot_id()? })
+        Ok(Self { pid, start_time: stat(pid)?.start_time, boot_id: boot::id()? })
     }
 
     /// Signals the process; `false` where it is gone, which includes another one under its pid.
@@ -60,7 +62,7 @@ impl ProcessIdentity {
     }
 
     pub fn is_alive(&self) -> bool {
-        let same_boot = boot_id().is_ok_and(|boot_id| boot_id == self.boot_id);
+        let same_boot = boot::id().is_ok_and(|boot_id| boot_id == self.boot_id);
         same_boot && stat(self.pid).is_ok_and(|stat| stat.start_time == self.start_time && !stat.zombie)
     }
 }
@@ -91,10 +93,6 @@ fn all_pids() -> impl Iterator<Item = i32> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-}
-
-fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 fn stat(pid: i32) -> io::Result<Stat> {

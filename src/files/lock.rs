@@ -1,8 +1,8 @@
 //! A lock that one process holds and that says who: the second reads the name and can print it.
 //!
 //! Owns the lock file's content. The lock is the kernel's (`flock`), so that a killed process leaves
-//! none behind, and the file is never removed, because removing it would let two processes hold
-//! locks on two files of one name.
+//! none behind. The file usually stays; where its holder removes it, whoever waited for it sees that and
+//! takes the lock of the file that has its name now, so that no two hold locks on two files of one name.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -45,6 +45,17 @@ pub struct LockFile {
 impl LockFile {
     /// Takes the lock or says who has it. Waits for at most a few hundredths of a second.
     pub fn acquire(path: &Path, holder: &Holder) -> Result<Self, LockError> {
+        let lock = loop {
+            let file = Self::locked(path)?;
+            if is_at(&file, path) {
+                break Self { file, path: path.to_owned() };
+            }
+        };
+        lock.write_holder(holder).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+        Ok(lock)
+    }
+
+    fn locked(path: &Path) -> Result<File, LockError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644))
             .map(File::from)
@@ -61,9 +72,13 @@ impl LockFile {
                 Err(error) => return Err(LockError::Io { path: path.to_owned(), source: error.into() }),
             }
         }
-        let lock = Self { file, path: path.to_owned() };
-        lock.write_holder(holder).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
-        Ok(lock)
+        Ok(file)
+    }
+
+    /// Takes the file away, and with it the lock.
+    pub fn remove(self) {
+        // While it is held: one that stays does no harm.
+        let _ = std::fs::remove_file(&self.path);
     }
 
     pub fn path(&self) -> &Path {
@@ -84,6 +99,16 @@ impl Drop for LockFile {
         // Emptied while it is still held, so that no later look finds this holder. A failure only
         // leaves a stale name, which nobody trusts without the lock.
         let _ = self.file.set_len(0);
+    }
+}
+
+/// Whether this is still the file that has the name.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (fs::fstat(file), fs::lstat(path)) {
+        (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
+        (Ok(_) | Err(_), Err(Errno::NOENT)) => false,
+        // What cannot be looked at is taken for unchanged.
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => true,
     }
 }
 
@@ -140,6 +165,19 @@ mod tests {
         std::fs::write(&path, "process 1 (serve on requests), since 2026-01-01T00:00:00Z\n").unwrap();
         assert_eq!(try_read_holder(&path).unwrap(), None);
         LockFile::acquire(&path, &holder("serve")).unwrap();
+    }
+
+    #[test]
+    fn who_opened_a_lock_that_was_removed_takes_the_one_in_its_place() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lock");
+        let first = LockFile::acquire(&path, &holder("first")).unwrap();
+        let opened = File::open(&path).unwrap();
+        first.remove();
+        assert!(!path.exists() && !is_at(&opened, &path));
+        let second = LockFile::acquire(&path, &holder("second")).unwrap();
+        assert!(!is_at(&opened, &path), "what was opened before is another file");
+        assert!(is_at(&second.file, &path));
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Dialogue<'_> {
                 untold.take(record.clone(), KeptText::Whole, KeptText::Nothing, place, wire::salt(0));
                 said.push(content);
             }
-            if let (Some(told), true) = (record.tokens_in, self.sizes_are_known()) {
+            if let Some(told) = record.tokens_in {
                 let estimated = self.script.prompt_tokens(turn, self.sizes, &lengths);
                 beside = i64::try_from(told).unwrap_or(i64::MAX) - i64::try_from(estimated).unwrap_or(0);
             }
@@ -219,10 +219,6 @@ impl Dialogue<'_> {
             }
             PrefixCache::Defeated => text_of(wire::salt(mixed(self.salt, self.index as u64, n + 1))),
         }
-    }
-
-    fn sizes_are_known(&self) -> bool {
-        !self.sizes.users.is_empty()
     }
 
     /// Why a turn cannot be sent, with answers of these lengths before it.

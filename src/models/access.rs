@@ -58,10 +58,15 @@ impl HubAccess {
         &self.endpoint
     }
 
-    /// The token, where the URL is the hub's own: the same scheme, host and port.
-    pub fn token_for(&self, url: &Url) -> Option<&str> {
+    /// Whether a URL is the hub's own: the same scheme, host and port.
+    pub fn is_hub(&self, url: &Url) -> bool {
         let own: Origin = self.endpoint.origin();
-        self.token.as_ref().filter(|_| url.origin() == own).map(|token| token.0.as_str())
+        url.origin() == own
+    }
+
+    /// The token, where the URL is the hub's own.
+    pub fn token_for(&self, url: &Url) -> Option<&str> {
+        self.token.as_ref().filter(|_| self.is_hub(url)).map(|token| token.0.as_str())
     }
 }
 

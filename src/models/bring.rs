@@ -19,6 +19,8 @@ use super::http::Http;
 use super::hub::{self, HubFile, MAIN};
 use super::known_hashes::KnownHashes;
 use super::local_file;
+use super::looks;
+use super::partial;
 use super::patience::Patience;
 use super::presence;
 use super::progress::{Listener, Report};
@@ -87,7 +89,8 @@ impl Work<'_> {
         });
         self.room(&wanted)?;
         for (index, (file, wanted)) in resolved.files.iter().zip(&wanted).enumerate() {
-            let whole = self.one(wanted, index).await?;
+            // Its lock is the hub's tools' as well, and stays as they leave theirs.
+            let whole = self.one(wanted, index).await.inspect_err(|_| partial::tidy(&wanted.place, false))?;
             let link = snapshot.join(&file.name);
             place_link(&link, &cache_layout::link_to_blob(&file.name, &file.etag))?;
             note_whole(report, index, &whole, &link);
@@ -152,7 +155,7 @@ impl Work<'_> {
         let folder = wanted.place.whole.parent().map(|folder| folder.display().to_string());
         report.files(ModelFiles { commit: None, directory: folder, files: vec![on_its_way(&wanted)] });
         self.room(std::slice::from_ref(&wanted))?;
-        let whole = self.one(&wanted, 0).await?;
+        let whole = self.one(&wanted, 0).await.inspect_err(|_| partial::tidy(&wanted.place, true))?;
         note_whole(report, 0, &whole, &wanted.place.whole);
         Ok(())
     }
@@ -193,6 +196,10 @@ impl Work<'_> {
         if wanted.size.is_some_and(|expected| expected != size) {
             return Ok(None);
         }
+        let looks = || File::open(path).is_ok_and(|file| looks::check(&wanted.name, &file).is_ok());
+        if !wanted.is_known_by_hash() && !looks() {
+            return Ok(None);
+        }
         let report = self.downloads.report;
         report.activity(format!("checking {}", wanted.name));
         let git_size = wanted.git_hash.as_ref().map(|_| size);
@@ -210,6 +217,10 @@ async fn local(cache: &ModelCache, model: &Model, path: &str, report: &Report) -
     let name = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if let Some(expected) = model.size.filter(|expected| *expected != size) {
         return Err(ModelError::Size { name, expected, found: size });
+    }
+    if model.sha256.is_none() {
+        let file = File::open(&found).map_err(|error| ModelError::cache(&found, error))?;
+        looks::check(&name, &file)?;
     }
     let file = ModelFile { name: name.clone(), total: Some(size), ..ModelFile::default() };
     let directory = found.parent().map(|folder| folder.display().to_string());

@@ -38,6 +38,13 @@ pub struct Wanted {
     pub pinned: bool,
 }
 
+impl Wanted {
+    /// Its content is known beforehand.
+    pub fn is_known_by_hash(&self) -> bool {
+        self.sha256.is_some() || self.git_hash.is_some()
+    }
+}
+
 /// What brings files.
 pub struct Downloads<'a> {
     pub http: &'a Http,
@@ -81,6 +88,13 @@ impl Downloads<'_> {
                     self.report.activity(format!("waits for {description}"));
                     tokio::time::sleep(LOCK_AGAIN).await;
                 }
+                // Whoever tidied up after a refusal took the folder along.
+                Err(LockError::NotWritable { path, source })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    let folder = path.parent().unwrap_or(&path);
+                    std::fs::create_dir_all(folder).map_err(|error| ModelError::cache(folder, error))?;
+                }
                 Err(LockError::NotWritable { path, source } | LockError::Io { path, source }) => {
                     return Err(ModelError::Cache { path, source });
                 }
@@ -100,7 +114,11 @@ impl Downloads<'_> {
             let size;
             (partial, size) = self.fetch(wanted, index, partial).await?;
             let sha256 = partial.sha256();
-            match check(wanted, size, &sha256, partial.git_hash()) {
+            let checked = check(wanted, size, &sha256, partial.git_hash()).and_then(|()| {
+                // A hash says more than a look does.
+                if wanted.is_known_by_hash() { Ok(()) } else { partial.check_looks(&wanted.name) }
+            });
+            match checked {
                 Ok(()) => {
                     let kept = tokio::task::spawn_blocking(move || partial.finish()).await;
                     kept.map_err(|_| ModelError::Cancelled)??;

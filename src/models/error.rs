@@ -11,9 +11,9 @@ pub enum ModelError {
     #[error("HF_ENDPOINT is no http or https address without credentials")]
     Endpoint,
     #[error("{what} is not there (HTTP {status})")]
-    NotFound { what: String, status: u16 },
+    NotFound { what: String, status: u16, on_hub: bool },
     #[error("{what} is not open to {who} (HTTP {status})", who = if *.with_token { "this token" } else { "everybody" })]
-    NoAccess { what: String, status: u16, with_token: bool },
+    NoAccess { what: String, status: u16, on_hub: bool, with_token: bool },
     #[error("{what} was refused with HTTP {status}{words}")]
     Refused { what: String, status: u16, words: String },
     #[error("{what} cannot be reached: {words}")]
@@ -28,6 +28,10 @@ pub enum ModelError {
     GitHash { name: String, expected: String, found: String },
     #[error("{name} has {found} bytes, and {expected} were expected")]
     Size { name: String, expected: u64, found: u64 },
+    #[error("{name} is no GGUF file: it begins with {begins:?}")]
+    NotGguf { name: String, begins: String },
+    #[error("{name} came without a single byte")]
+    Empty { name: String },
     #[error("the server does not say how large {name} is")]
     SizeUnknown { name: String },
     #[error(
@@ -59,9 +63,15 @@ impl ModelError {
     pub fn refusal(&self) -> Refusal {
         let (reason, hint) = match self {
             Self::Endpoint => (Reason::NetworkUnreachable, "HF_ENDPOINT=https://mirror.example".to_owned()),
-            Self::NotFound { .. } => (
+            Self::NotFound { on_hub: true, .. } => (
                 Reason::ModelNotFound,
                 "check owner, repository, revision and file; a private repository needs HF_TOKEN".to_owned(),
+            ),
+            Self::NotFound { on_hub: false, .. } => (Reason::ModelNotFound, "check the address".to_owned()),
+            Self::NoAccess { on_hub: false, .. } => (
+                Reason::NoAccess,
+                "benchlet fetches from there as everybody may; download it yourself and name its path as the source"
+                    .to_owned(),
             ),
             Self::NoAccess { with_token: false, .. } => (
                 Reason::NoAccess,
@@ -95,6 +105,12 @@ impl ModelError {
                 "the server or what stands in between is not to be trusted; try HF_ENDPOINT or another source"
                     .to_owned(),
             ),
+            Self::NotGguf { .. } | Self::Empty { .. } => (
+                Reason::NoModelFile,
+                "nothing of it was kept; open the address in a browser: a page that asks to log in or to agree \
+                 answers like that"
+                    .to_owned(),
+            ),
             Self::SizeUnknown { .. } => (Reason::SizeUnknown, "give its size in bytes: spec.size".to_owned()),
             Self::Disk { .. } => {
                 (Reason::DiskSpaceShort, "free some space, or let the setting models name another disk".to_owned())
@@ -117,5 +133,22 @@ impl ModelError {
             Self::Choice(refusal) => return refusal.clone(),
         };
         Refusal::new(reason, self.to_string()).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_the_hub_is_no_advice_for_another_server() {
+        let hint = |error: ModelError| error.refusal().hint.unwrap();
+        let missing = |on_hub| ModelError::NotFound { what: String::new(), status: 404, on_hub };
+        let closed =
+            |on_hub| ModelError::NoAccess { what: String::new(), status: 403, on_hub, with_token: false };
+        for (on_hub, advised) in [(true, true), (false, false)] {
+            assert_eq!(hint(missing(on_hub)).contains("HF_TOKEN"), advised);
+            assert_eq!(hint(closed(on_hub)).contains("HF_TOKEN"), advised);
+        }
     }
 }

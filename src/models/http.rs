@@ -113,11 +113,12 @@ impl Http {
         if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(answer);
         }
+        let on_hub = self.access.is_hub(url);
         Err(match code {
-            404 | 410 => Trouble::Final(ModelError::NotFound { what, status: code }),
+            404 | 410 => Trouble::Final(ModelError::NotFound { what, status: code, on_hub }),
             401 | 403 => {
                 let with_token = self.access.token_for(url).is_some();
-                Trouble::Final(ModelError::NoAccess { what, status: code, with_token })
+                Trouble::Final(ModelError::NoAccess { what, status: code, on_hub, with_token })
             }
             408 | 425 | 429 | 500..=599 => {
                 let wait = header(&answer, "retry-after").and_then(|text| text.parse().ok());

@@ -14,10 +14,12 @@ mod http;
 mod hub;
 mod known_hashes;
 mod local_file;
+mod looks;
 mod partial;
 mod patience;
 mod presence;
 mod progress;
+pub mod shown;
 
 pub use access::HubAccess;
 pub use bring::{ModelCache, bring};

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::cache_layout::Place;
 use super::error::ModelError;
 use super::hashing::{Hashes, read_on};
-use crate::files::atomic_write;
-use crate::files::lock::LockFile;
+use super::looks;
+use crate::files::lock::{Holder, LockFile};
+use crate::files::{atomic_write, boot};
 
 /// Longest ETag that is kept, in bytes.
 const LONGEST_VALIDATOR: u64 = 1024;
@@ -128,6 +129,14 @@ impl Partial {
         self.hashes.git()
     }
 
+    /// Whether it looks like what its name says.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_looks(&self, name: &str) -> Result<(), ModelError> {
+        looks::check(name, &self.file)
+    }
+
     /// Makes it the whole file, or leaves all as it was. Blocks until the disk has it.
     ///
     /// # Errors
@@ -152,6 +161,23 @@ impl Partial {
         gone(&path).map_err(|error| ModelError::cache(&path, error))?;
         let path = self.place.validator();
         gone(&path).map_err(|error| ModelError::cache(&path, error))
+    }
+}
+
+/// Takes away what a refusal left of a file of which nothing has come: the empty part with its note, and with
+/// `own_lock`, where nobody but benchlet takes it, also lock and folder. What somebody else is at work on stays.
+pub fn tidy(place: &Place, own_lock: bool) {
+    let holder = Holder { pid: std::process::id(), what: "tidies up".to_owned() };
+    let Ok(lock) = LockFile::acquire(&place.lock, &holder) else { return };
+    let is_empty = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.len() == 0);
+    if is_empty(&place.partial()) {
+        // Litter that cannot be removed does no harm.
+        let _ = gone(&place.partial()).and_then(|()| gone(&place.validator()));
+    }
+    if own_lock && !place.partial().exists() && !place.whole.exists() {
+        lock.remove();
+        // Goes while nothing else is in it.
+        let _ = place.whole.parent().map(std::fs::remove_dir);
     }
 }
 
@@ -180,17 +206,12 @@ impl Note {
     }
 
     fn text(validator: &str) -> String {
-        format!("{validator}\n{}\n", this_boot().unwrap_or_default())
+        format!("{validator}\n{}\n", boot::id().unwrap_or_default())
     }
 
     fn is_of_this_boot(&self) -> bool {
-        self.boot.is_some() && self.boot == this_boot()
+        self.boot.is_some() && self.boot == boot::id().ok()
     }
-}
-
-fn this_boot() -> Option<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]
@@ -198,7 +219,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::files::lock::Holder;
 
     /// A file of which five bytes have come, with this note.
     fn half(note: Option<&str>) -> (tempfile::TempDir, Place) {

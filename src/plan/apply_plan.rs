@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::flag_map::{Class, Translation, canonical, is_reserved, same_flag, to_server};
+use super::flag_map::{Class, Translation, canonical, same_flag, to_server};
 use super::service_edit::FlagChange;
 use crate::request::apply::{ApplyOptions, CaseSelector, Metric};
-use crate::request::flags::Param;
+use crate::request::flags::{Param, reserved};
 use crate::run::case::Case;
 use crate::run::case::SURROUNDINGS;
 use crate::run::llama_bench_row::TestKind;
@@ -249,7 +249,7 @@ fn settled(params: &[Param], cell: Option<&Cell<'_>>) -> Result<Vec<Param>, Refu
 }
 
 fn reaches_server(flag: &str) -> bool {
-    is_reserved(flag).is_none() && canonical(flag).is_none_or(|known| known.class != Class::BenchmarkOnly)
+    reserved(flag).is_none() && canonical(flag).is_none_or(|known| known.class != Class::BenchmarkOnly)
 }
 
 /// The one value among those asked for that the cell was measured with, as the request wrote it.

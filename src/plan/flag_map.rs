@@ -3,6 +3,7 @@
 //! files or commands. Unknown flags are let through: new builds bring new ones.
 
 use super::service::ServerFlag;
+use crate::request::flags::reserved;
 
 /// One flag of llama-bench.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,8 +25,6 @@ pub enum Class {
     Separated { here: char, there: char },
     /// Says how to measure, not how to serve.
     BenchmarkOnly,
-    /// Never taken from a request, for this reason.
-    Reserved(&'static str),
 }
 
 /// What a switch's value means for the server's command.
@@ -61,11 +60,6 @@ pub struct Dropped {
 /// What is measured where a request names no parameters, besides the service's own.
 pub const DEFAULT_PARAMS: [(&str, &str); 3] = [("-p", "512"), ("-n", "128"), ("-r", "5")];
 
-const OTHER_MODEL: &str = "the model comes from the service, never from a request";
-const OUTPUT: &str = "benchlet chooses the output's format, because it reads it";
-const ELSEWHERE: &str = "a benchmark runs on the service's own devices and reaches no other machine";
-const NETWORK: &str = "a benchmark has no network, and the model comes from the service";
-
 const fn same(spellings: &'static [&'static str], env: Option<&'static str>) -> Flag {
     Flag { spellings, class: Class::Same { more: &[] }, env }
 }
@@ -74,26 +68,13 @@ const fn bench_only(spellings: &'static [&'static str]) -> Flag {
     Flag { spellings, class: Class::BenchmarkOnly, env: None }
 }
 
-const fn reserved(spellings: &'static [&'static str], reason: &'static str) -> Flag {
-    Flag { spellings, class: Class::Reserved(reason), env: None }
-}
-
 const fn separated(spellings: &'static [&'static str], here: char, env: &'static str) -> Flag {
     Flag { spellings, class: Class::Separated { here, there: ',' }, env: Some(env) }
 }
 
-/// Every flag of llama-bench that is known, old builds' included.
+/// Every flag of llama-bench that is known and not reserved, old builds' included. What is reserved
+/// `request::flags` knows.
 pub static FLAGS: &[Flag] = &[
-    reserved(&["-m", "--model"], OTHER_MODEL),
-    reserved(&["-mu", "--model-url"], OTHER_MODEL),
-    reserved(&["-dr", "--docker-repo"], OTHER_MODEL),
-    reserved(&["-hf", "-hfr", "--hf-repo"], OTHER_MODEL),
-    reserved(&["-hff", "--hf-file"], OTHER_MODEL),
-    reserved(&["-hft", "--hf-token"], OTHER_MODEL),
-    reserved(&["--offline"], NETWORK),
-    reserved(&["-o", "--output"], OUTPUT),
-    reserved(&["-oe", "--output-err"], OUTPUT),
-    reserved(&["-rpc", "--rpc"], ELSEWHERE),
     bench_only(&["-p", "--n-prompt"]),
     bench_only(&["-n", "--n-gen"]),
     bench_only(&["-pg"]),
@@ -103,9 +84,6 @@ pub static FLAGS: &[Flag] = &[
     bench_only(&["--progress"]),
     bench_only(&["--no-warmup"]),
     bench_only(&["-v", "--verbose"]),
-    bench_only(&["--list-devices"]),
-    bench_only(&["--version"]),
-    bench_only(&["-h", "--help"]),
     same(&["-b", "--batch-size"], Some("LLAMA_ARG_BATCH")),
     same(&["-ub", "--ubatch-size"], Some("LLAMA_ARG_UBATCH")),
     same(&["-ctk", "--cache-type-k"], Some("LLAMA_ARG_CACHE_TYPE_K")),
@@ -225,21 +203,8 @@ pub fn of_server(name: &str) -> Option<&'static Flag> {
         Class::Same { more } => among(name, flag.spellings) || among(name, more),
         Class::Separated { .. } => among(name, flag.spellings),
         Class::Switch { on, off, .. } => among(name, on) || among(name, off),
-        Class::BenchmarkOnly | Class::Reserved(_) => false,
+        Class::BenchmarkOnly => false,
     })
-}
-
-/// Why a request may not use this flag; `None` where it may. Spellings that newer builds may add to
-/// the hub's and RPC's families are covered by their prefix.
-pub fn is_reserved(name: &str) -> Option<&'static str> {
-    if let Some(Flag { class: Class::Reserved(reason), .. }) = canonical(name) {
-        return Some(reason);
-    }
-    let name = name.replace('_', "-");
-    if name.starts_with("-hf") || name.starts_with("--hf-") {
-        return Some(OTHER_MODEL);
-    }
-    (name.starts_with("-rpc") || name.starts_with("--rpc")).then_some(ELSEWHERE)
 }
 
 /// What applying `name value` of a finished run does to the server's command; an empty value is a
@@ -247,7 +212,7 @@ pub fn is_reserved(name: &str) -> Option<&'static str> {
 /// as they are.
 pub fn to_server(name: &str, value: &str) -> Translation {
     let bare_or = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    if let Some(reason) = is_reserved(name) {
+    if let Some(reason) = reserved(name) {
         return Translation::Skipped { reason: reason.to_owned() };
     }
     let Some(flag) = canonical(name) else {
@@ -267,7 +232,6 @@ pub fn to_server(name: &str, value: &str) -> Translation {
     }
     match &flag.class {
         Class::BenchmarkOnly => Translation::Skipped { reason: "a matter of the benchmark only".to_owned() },
-        Class::Reserved(reason) => Translation::Skipped { reason: (*reason).to_owned() },
         Class::Same { more } => Translation::Set {
             spellings: owned(&[flag.spellings, more].concat()),
             opposites: Vec::new(),
@@ -357,14 +321,15 @@ fn param(given: &ServerFlag) -> Result<(String, String), String> {
         return Err("llama-bench has no such flag; builds with -lm take -lm mlock".to_owned());
     }
     let Some(flag) = of_server(&given.name) else {
-        return Err(match canonical(&given.name).map(|flag| &flag.class) {
-            Some(Class::BenchmarkOnly | Class::Reserved(_)) => {
-                "llama-bench has another use for this flag".to_owned()
-            }
-            Some(Class::Same { .. } | Class::Switch { .. } | Class::Separated { .. }) | None => {
-                "llama-bench has no such flag".to_owned()
-            }
-        });
+        let benchmarks_own = |flag: &Flag| flag.class == Class::BenchmarkOnly;
+        let another_use =
+            reserved(&given.name).is_some() || canonical(&given.name).is_some_and(benchmarks_own);
+        let reason = if another_use {
+            "llama-bench has another use for this flag"
+        } else {
+            "llama-bench has no such flag"
+        };
+        return Err(reason.to_owned());
     };
     let name = flag.spellings[0];
     let value = match &flag.class {
@@ -374,7 +339,7 @@ fn param(given: &ServerFlag) -> Result<(String, String), String> {
             Some(value) => value.replace(*there, &here.to_string()),
         },
         Class::Switch { on, .. } => if among(&given.name, on) { "1" } else { "0" }.to_owned(),
-        Class::BenchmarkOnly | Class::Reserved(_) => return Err("llama-bench has no such flag".to_owned()),
+        Class::BenchmarkOnly => return Err("llama-bench has no such flag".to_owned()),
     };
     Ok((name.to_owned(), value))
 }
@@ -453,7 +418,21 @@ mod tests {
 
     #[test]
     fn benchmark_only_and_reserved_flags_are_skipped_and_unknown_ones_go_over() {
-        for name in ["-p", "--n-gen", "-pg", "-d", "-r", "--progress", "-m", "-o", "--hf_repo", "-hfnew"] {
+        for name in [
+            "-p",
+            "--n-gen",
+            "-pg",
+            "-d",
+            "-r",
+            "--progress",
+            "-m",
+            "-mu",
+            "--docker_repo",
+            "-o",
+            "-h",
+            "--hf_repo",
+            "-hfnew",
+        ] {
             assert!(matches!(to_server(name, "1,2"), Translation::Skipped { .. }), "{name}");
         }
         assert_eq!(set("--brand-new", "x"), (vec!["--brand-new".into()], vec![], Some("x".into())));
@@ -470,15 +449,10 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_another_model_or_machine_is_reserved() {
-        for name in
-            ["-m", "--model", "-hf", "-hfr", "--hf-repo", "--hf_token", "-hff", "-rpc", "--rpc", "-oe"]
-        {
-            assert!(is_reserved(name).is_some(), "{name}");
-        }
-        for name in ["-b", "-mg", "-h", "--no-host", "-mmp"] {
-            assert!(is_reserved(name).is_none(), "{name}");
-        }
+    fn no_row_is_of_a_flag_that_requests_cannot_use() {
+        let reserved: Vec<_> =
+            FLAGS.iter().flat_map(|flag| flag.spellings).filter(|name| reserved(name).is_some()).collect();
+        assert_eq!(reserved, Vec::<&&str>::new());
     }
 
     #[test]

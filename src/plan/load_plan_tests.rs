@@ -1,12 +1,12 @@
 use super::*;
 use crate::plan::load_cases::tests::load_test;
 use crate::plan::load_steps::freeze;
-use crate::plan::service::{ModelReference, Port, ServerFlag};
+use crate::plan::service::{ModelReference, Port, ServerFlag, ServiceKind};
 use crate::run::measure_plan::PLAN_FILE;
-use crate::run::measure_plan::{CaseLoad, Framing};
+use crate::run::measure_plan::{CaseLoad, Dialect, Endpoint, Framing, TargetPlan};
 use crate::run::plan::ImageFacts;
 use crate::run::plan::{Plan, Prepared, Step};
-use crate::run::step::{DeviceMapping, GpuRequest, GpuSelection};
+use crate::run::step::{ContainerSpec, DeviceMapping, GpuRequest, GpuSelection};
 
 const KEY: &str = "sk-secret-of-the-service";
 

@@ -165,18 +165,24 @@ fn context_size(spec: &Fields<'_>) -> ContextSize {
 }
 
 fn prefix_cache(spec: &Fields<'_>) -> Vec<PrefixCache> {
-    let names: Vec<&str> = PrefixCache::NAMES.iter().map(|(name, _)| *name).collect();
-    let one = |text: &str| {
-        let found = PrefixCache::NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, value)| *value).ok_or_else(|| format!("one of {}", names.join(", ")))
-    };
-    let read = spec.parsed_list("prefixCache", PrefixCache::NAMES.len(), one);
+    let read = spec.parsed_list("prefixCache", PrefixCache::NAMES.len(), one_prefix_cache);
     let all = read.unwrap_or_else(|| vec![PrefixCache::Kept]);
-    let twice = all.iter().enumerate().find(|(at, one)| all[..*at].contains(one));
-    if let Some((_, twice)) = twice {
+    if let Some(twice) = twice(&all) {
         spec.refuse("prefixCache", &format!("has {} twice", twice.as_str()), "each makes one case");
     }
     all
+}
+
+/// One way to deal with the prefix cache, by its name.
+pub(super) fn one_prefix_cache(text: &str) -> Result<PrefixCache, String> {
+    let found = PrefixCache::NAMES.iter().find(|(name, _)| *name == text);
+    let names = || PrefixCache::NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    found.map(|(_, value)| *value).ok_or_else(|| format!("one of {}", names().join(", ")))
+}
+
+/// What a list has again.
+pub(super) fn twice<T: PartialEq>(all: &[T]) -> Option<&T> {
+    all.iter().enumerate().find(|(at, one)| all[..*at].contains(one)).map(|(_, twice)| twice)
 }
 
 fn template(spec: &Fields<'_>) -> Option<Template> {

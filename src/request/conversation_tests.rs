@@ -3,9 +3,10 @@ use crate::request::conversation::{
 };
 use crate::request::conversation_file;
 use crate::request::conversation_schema::FILE;
+use crate::request::field_names::not_shown;
 use crate::request::load_test::{Amount, LoadShape, LoadTest};
 use crate::request::load_test_size::MOST_TOKENS;
-use crate::request::schema::{self, Field, Shape};
+use crate::request::schema;
 use crate::request::tree;
 use crate::request::valid::{Spec, validate};
 
@@ -179,43 +180,6 @@ const ELSEWHERE: &[&str] = &[
 #[test]
 fn the_example_has_every_field_of_the_tables() {
     const EXAMPLE: &str = include_str!("../../requests/conversation.yaml");
-    fn names(fields: &[Field], found: &mut Vec<&'static str>) {
-        for field in fields {
-            found.push(field.name);
-            shape(&field.shape, found);
-        }
-    }
-    fn shape(of: &Shape, found: &mut Vec<&'static str>) {
-        match of {
-            Shape::Map(fields) | Shape::Documents(fields) | Shape::Thresholds(fields) => names(fields, found),
-            Shape::List(inner) | Shape::OneOrMore(inner, _) => shape(inner, found),
-            Shape::AnyOf(shapes) => shapes.iter().for_each(|inner| shape(inner, found)),
-            Shape::Text
-            | Shape::Boolean
-            | Shape::Integer { .. }
-            | Shape::Number { .. }
-            | Shape::Duration
-            | Shape::Percent
-            | Shape::Rate
-            | Shape::OneOf(_)
-            | Shape::TextOr(_)
-            | Shape::Flags
-            | Shape::ServerFlags
-            | Shape::Objectives
-            | Shape::Limit
-            | Shape::Bytes
-            | Shape::Sha256
-            | Shape::Hashes
-            | Shape::Case
-            | Shape::Any => {}
-        }
-    }
-    let mut found = Vec::new();
-    names(schema::spec_fields("Conversation").unwrap(), &mut found);
-    names(FILE, &mut found);
-    let missing: Vec<_> = found
-        .into_iter()
-        .filter(|name| !ELSEWHERE.contains(name) && !EXAMPLE.contains(&format!("{name}:")))
-        .collect();
-    assert_eq!(missing, Vec::<&str>::new());
+    let fields = schema::spec_fields("Conversation").unwrap();
+    assert_eq!(not_shown(&[fields, FILE], EXAMPLE, ELSEWHERE), Vec::<&str>::new());
 }

@@ -18,27 +18,30 @@ pub struct Param {
     pub value: String,
 }
 
-/// Flags that would load another model, write elsewhere or reach the network, with the reason.
+const OTHER_MODEL: &str = "a request cannot make llama-bench load another model";
+const ELSEWHERE: &str = "a request cannot reach other machines";
+
+/// Flags that would load another model, write elsewhere or reach the network, with the reason. The only list
+/// of them: what an apply skips it asks here.
 const RESERVED: &[(&[&str], &str)] = &[
     (&["-m", "--model"], "the model comes from the service"),
+    (&["-mu", "--model-url", "-dr", "--docker-repo", "--offline"], OTHER_MODEL),
     (&["-o", "--output"], "benchlet reads the results as jsonl"),
     (&["-oe", "--output-err"], "benchlet reads progress and errors from there"),
-    (
-        &["-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "-hft", "--hf-token", "--offline"],
-        "a request cannot make llama-bench load another model",
-    ),
-    (&["-rpc", "--rpc"], "a request cannot reach other machines"),
     (&["--list-devices", "--version", "-h", "--help"], "it prints and exits, so nothing would be measured"),
 ];
+
+/// Spellings that newer builds may add to a family are covered by its beginning.
+const RESERVED_FAMILIES: &[(&str, &str)] =
+    &[("-hf", OTHER_MODEL), ("--hf", OTHER_MODEL), ("-rpc", ELSEWHERE), ("--rpc", ELSEWHERE)];
 
 /// Why a flag is not a request's to set; `None` where it is. Underscores count as hyphens, as
 /// llama-bench has it.
 pub fn reserved(flag: &str) -> Option<&'static str> {
     let spelled = if flag.starts_with("--") { flag.replace('_', "-") } else { flag.to_owned() };
-    if spelled.starts_with("-hf") || spelled.starts_with("--hf") {
-        return Some("a request cannot make llama-bench load another model");
-    }
-    RESERVED.iter().find(|(spellings, _)| spellings.contains(&spelled.as_str())).map(|(_, reason)| *reason)
+    let by_name = RESERVED.iter().find(|(spellings, _)| spellings.contains(&spelled.as_str()));
+    let by_family = || RESERVED_FAMILIES.iter().find(|(family, _)| spelled.starts_with(family));
+    by_name.map(|(_, reason)| *reason).or_else(|| by_family().map(|(_, reason)| *reason))
 }
 
 /// Decodes `params`: a map of flag to value, list of values, or nothing.

@@ -1,5 +1,8 @@
-//! `--set NAME=VALUE` on the command line: fields of a load test changed for one run.
+//! `--set NAME=VALUE` on the command line: fields of a load test or a conversation changed for one run.
 
+use super::conversation::{ContextSize, Conversations};
+use super::conversation_decode::{one_prefix_cache, twice};
+use super::conversation_schema::{MOST_CONTEXT, MOST_CONVERSATIONS};
 use super::diagnostic::did_you_mean;
 use super::load_test::{Amount, Arrivals, LoadShape, LoadTest, Prompts};
 use super::load_test_load::{concurrency, requests, temperature, tokens};
@@ -23,11 +26,26 @@ enum Settable {
     Repeats,
     Seed,
     Samples,
+    PrefixCache,
+    ContextSize,
+    Names,
+    IncludeTags,
+    ExcludeTags,
+    MaxConversations,
+    ThinkTime,
+}
+
+/// Which kind has a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Load,
+    Talk,
+    Both,
 }
 
 impl Settable {
-    /// Whether it is about how requests arrive, which conversations have no say in.
-    fn is_of_load(self) -> bool {
+    /// How requests arrive conversations have no say in, and which of them are held nobody else.
+    fn whose(self) -> Whose {
         match self {
             Self::Concurrency
             | Self::Rate
@@ -35,14 +53,21 @@ impl Settable {
             | Self::Duration
             | Self::RampUp
             | Self::InputTokens
-            | Self::Samples => true,
+            | Self::Samples => Whose::Load,
+            Self::PrefixCache
+            | Self::ContextSize
+            | Self::Names
+            | Self::IncludeTags
+            | Self::ExcludeTags
+            | Self::MaxConversations
+            | Self::ThinkTime => Whose::Talk,
             Self::MaxTokens
             | Self::Temperature
             | Self::Warmup
             | Self::RequestTimeout
             | Self::Model
             | Self::Repeats
-            | Self::Seed => false,
+            | Self::Seed => Whose::Both,
         }
     }
 }
@@ -63,6 +88,13 @@ const SETTABLE: &[(&str, &[&str], Settable)] = &[
     ("repeats", &[], Settable::Repeats),
     ("seed", &[], Settable::Seed),
     ("samples", &[], Settable::Samples),
+    ("prefixCache", &[], Settable::PrefixCache),
+    ("contextSize", &[], Settable::ContextSize),
+    ("names", &[], Settable::Names),
+    ("includeTags", &[], Settable::IncludeTags),
+    ("excludeTags", &[], Settable::ExcludeTags),
+    ("maxConversations", &[], Settable::MaxConversations),
+    ("thinkTime", &[], Settable::ThinkTime),
 ];
 
 impl LoadTest {
@@ -76,8 +108,12 @@ impl LoadTest {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let of_talk = self.conversations().is_some();
         let field = find(name, of_talk)?;
-        if of_talk && field.is_of_load() {
-            return Err(format!("{name} is none of a conversation's, which one user has, turn by turn"));
+        match (field.whose(), of_talk) {
+            (Whose::Load, true) => {
+                return Err(format!("{name} is none of a conversation's, which one user has, turn by turn"));
+            }
+            (Whose::Talk, false) => return Err(format!("{name} is a conversation's, and this is none")),
+            (Whose::Load | Whose::Both, false) | (Whose::Talk | Whose::Both, true) => {}
         }
         let mut changed = self.clone();
         changed.apply(field, value).map_err(|right| format!("{name} cannot be \"{value}\" ({right})"))?;
@@ -120,8 +156,68 @@ impl LoadTest {
             Settable::Repeats => self.repeats = quantities::whole(value, 1, MOST_REPEATS)?,
             Settable::Seed => self.seed = u64::from(quantities::whole(value, 0, u32::MAX)?),
             Settable::Samples => self.samples = quantities::whole(value, 0, 100)?,
+            Settable::PrefixCache
+            | Settable::ContextSize
+            | Settable::Names
+            | Settable::IncludeTags
+            | Settable::ExcludeTags
+            | Settable::MaxConversations
+            | Settable::ThinkTime => match &mut self.prompts {
+                Prompts::Conversations(how) => how.set(field, value)?,
+                Prompts::Builtin | Prompts::Inline(_) | Prompts::File(_) | Prompts::Synthetic(_) => {
+                    return Err("the request holds no conversations".to_owned());
+                }
+            },
         }
         Ok(())
+    }
+}
+
+impl Conversations {
+    /// An empty list chooses by nothing.
+    fn set(&mut self, field: Settable, value: &str) -> Result<(), String> {
+        let words = || if value.is_empty() { Ok(Vec::new()) } else { list(value, model_name) };
+        match field {
+            Settable::PrefixCache => {
+                let all = list(value, one_prefix_cache)?;
+                if let Some(twice) = twice(&all) {
+                    return Err(format!("it has {} twice, and each makes one case", twice.as_str()));
+                }
+                self.prefix_cache = all;
+            }
+            Settable::ContextSize if value == "Auto" => self.context_size = ContextSize::Auto,
+            Settable::ContextSize => {
+                let tokens = quantities::context_tokens(value, MOST_CONTEXT)
+                    .map_err(|right| format!("Auto, or {right}"))?;
+                self.context_size = ContextSize::Tokens(u64::from(tokens));
+            }
+            Settable::Names => self.names = words()?,
+            Settable::IncludeTags => self.include_tags = words()?,
+            Settable::ExcludeTags => self.exclude_tags = words()?,
+            Settable::MaxConversations => {
+                self.max_conversations = Some(quantities::whole(value, 1, MOST_CONVERSATIONS as u32)?);
+            }
+            Settable::ThinkTime => self.think_time_ms = quantities::time_or_zero(value)?,
+            // The load test's own, which it sets itself.
+            Settable::Concurrency
+            | Settable::Rate
+            | Settable::Requests
+            | Settable::Duration
+            | Settable::RampUp
+            | Settable::MaxTokens
+            | Settable::Temperature
+            | Settable::Warmup
+            | Settable::RequestTimeout
+            | Settable::Model
+            | Settable::InputTokens
+            | Settable::Repeats
+            | Settable::Seed
+            | Settable::Samples => {}
+        }
+        match self.include_tags.iter().find(|tag| self.exclude_tags.contains(tag)) {
+            Some(tag) => Err(format!("{tag} would be in includeTags and in excludeTags")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -129,7 +225,8 @@ fn find(name: &str, of_talk: bool) -> Result<Settable, String> {
     let bare = name.strip_prefix("spec.").unwrap_or(name);
     let found = SETTABLE.iter().find(|(short, paths, _)| *short == bare || paths.contains(&bare));
     found.map(|(.., field)| *field).ok_or_else(|| {
-        let own = SETTABLE.iter().filter(|(.., field)| !(of_talk && field.is_of_load()));
+        let others = if of_talk { Whose::Load } else { Whose::Talk };
+        let own = SETTABLE.iter().filter(|(.., field)| field.whose() != others);
         let names = own.map(|(short, ..)| *short);
         let last = bare.rsplit('.').next().unwrap_or(bare);
         let hint = did_you_mean(last, names.clone())
@@ -150,16 +247,24 @@ fn list<T>(value: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::conversation::PrefixCache;
     use crate::request::fields::{Fields, Problems};
-    use crate::request::{load_test_decode, schema, tree};
+    use crate::request::{conversation_decode, load_test_decode, schema, tree};
 
-    fn test(spec: &str) -> LoadTest {
+    fn decoded(kind: &str, spec: &str, decode: impl Fn(&Fields<'_>) -> Option<LoadTest>) -> LoadTest {
         let stream = tree::parse(spec);
         let problems = Problems::default();
-        let table = schema::spec_fields("LoadTest").unwrap();
-        let fields =
-            Fields::new(stream.documents[0].root.as_ref().unwrap(), "spec", table, &problems).unwrap();
-        load_test_decode::decode(&fields, 3_600_000).unwrap()
+        let table = schema::spec_fields(kind).unwrap();
+        let root = stream.documents[0].root.as_ref().unwrap();
+        decode(&Fields::new(root, "spec", table, &problems).unwrap()).unwrap()
+    }
+
+    fn test(spec: &str) -> LoadTest {
+        decoded("LoadTest", spec, |fields| load_test_decode::decode(fields, 3_600_000))
+    }
+
+    fn talk(spec: &str) -> LoadTest {
+        decoded("Conversation", spec, conversation_decode::decode)
     }
 
     const PLAIN: &str = "target: { engine: vllm }";
@@ -225,6 +330,44 @@ mod tests {
         assert!(spec.set("rampUp", "10s").unwrap_err().contains("leaves nothing of the duration of 10s"));
         assert!(spec.set("engine", "x").unwrap_err().contains("one of concurrency, rate"));
         assert_eq!(spec, before);
+    }
+
+    #[test]
+    fn what_a_conversation_has_is_set_and_is_no_load_tests() {
+        let mut spec = talk("target: { engine: simulated }");
+        for (name, value) in [
+            ("prefixCache", "Kept,Defeated"),
+            ("contextSize", "8k"),
+            ("names", "a,b"),
+            ("spec.includeTags", "rag"),
+            ("excludeTags", "long"),
+            ("maxConversations", "2"),
+            ("thinkTime", "1s"),
+        ] {
+            assert_eq!(spec.set(name, value), Ok(()), "{name}");
+        }
+        let how = spec.conversations().unwrap();
+        assert_eq!(how.prefix_cache, [PrefixCache::Kept, PrefixCache::Defeated]);
+        assert_eq!((how.context_size, how.think_time_ms), (ContextSize::Tokens(8192), 1000));
+        assert_eq!((how.names.len(), how.include_tags.len(), how.exclude_tags.len()), (2, 1, 1));
+        assert_eq!(how.max_conversations, Some(2));
+        spec.set("names", "").unwrap();
+        spec.set("contextSize", "Auto").unwrap();
+        let before = spec.clone();
+        for (name, value, expected) in [
+            ("prefixCache", "Keept", "one of Kept, Changed, Defeated"),
+            ("prefixCache", "Kept,Kept", "has Kept twice"),
+            ("contextSize", "big", "Auto, or a number of tokens from 1 to"),
+            ("excludeTags", "rag", "in includeTags and in excludeTags"),
+            ("concurrency", "4", "none of a conversation's"),
+            ("thinktime", "4", "did you mean \"thinkTime\"?"),
+        ] {
+            let said = spec.set(name, value).unwrap_err();
+            assert!(said.contains(expected), "{name}={value}: {said}");
+        }
+        assert_eq!(spec, before);
+        let said = test("target: { engine: vllm }").set("prefixCache", "Kept").unwrap_err();
+        assert_eq!(said, "prefixCache is a conversation's, and this is none");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 use super::*;
 use crate::request::diagnostic::Located;
+use crate::request::field_names::not_shown;
 use crate::request::gate::{Gate, Rules};
 use crate::request::load_test::*;
 use crate::request::report_files::{ReportFiles, ReportFormat};
-use crate::request::schema::{Field, Shape};
 use crate::request::{flags::Param, llama_bench, thresholds, tree};
 
 fn decode(spec: &str) -> Result<(LoadTest, Control), Vec<String>> {
@@ -627,43 +627,6 @@ const ELSEWHERE: &[&str] = &[
 
 #[test]
 fn the_full_example_has_every_field_of_the_tables() {
-    fn names(fields: &[Field], found: &mut Vec<&'static str>) {
-        for field in fields {
-            found.push(field.name);
-            shape(&field.shape, found);
-        }
-    }
-    fn shape(of: &Shape, found: &mut Vec<&'static str>) {
-        match of {
-            Shape::Map(fields) => names(fields, found),
-            Shape::List(inner) | Shape::OneOrMore(inner, _) => shape(inner, found),
-            Shape::AnyOf(shapes) => shapes.iter().for_each(|inner| shape(inner, found)),
-            Shape::Documents(fields) | Shape::Thresholds(fields) => names(fields, found),
-            Shape::Text
-            | Shape::Boolean
-            | Shape::Integer { .. }
-            | Shape::Number { .. }
-            | Shape::Duration
-            | Shape::Percent
-            | Shape::Rate
-            | Shape::OneOf(_)
-            | Shape::TextOr(_)
-            | Shape::Flags
-            | Shape::ServerFlags
-            | Shape::Objectives
-            | Shape::Case
-            | Shape::Limit
-            | Shape::Bytes
-            | Shape::Sha256
-            | Shape::Hashes
-            | Shape::Any => {}
-        }
-    }
-    let mut found = Vec::new();
-    names(schema::spec_fields("LoadTest").unwrap(), &mut found);
-    let missing: Vec<_> = found
-        .into_iter()
-        .filter(|name| !ELSEWHERE.contains(name) && !FULL.contains(&format!("{name}:")))
-        .collect();
-    assert_eq!(missing, Vec::<&str>::new());
+    let fields = schema::spec_fields("LoadTest").unwrap();
+    assert_eq!(not_shown(&[fields], FULL, ELSEWHERE), Vec::<&str>::new());
 }

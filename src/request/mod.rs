@@ -10,6 +10,8 @@ pub mod conversation_decode;
 pub mod conversation_file;
 pub mod conversation_schema;
 pub mod diagnostic;
+#[cfg(test)]
+mod field_names;
 pub mod fields;
 pub mod flags;
 pub mod gate;

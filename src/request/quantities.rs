@@ -14,6 +14,17 @@ pub fn whole(text: &str, least: u32, most: u32) -> Result<u32, String> {
     }
 }
 
+/// Tokens of a context as people say them: `8192`, and `8k` or `8K` for the same.
+pub fn context_tokens(text: &str, most: u32) -> Result<u32, String> {
+    let tokens = match text.strip_suffix(['k', 'K']) {
+        Some(thousands) => thousands.parse::<u32>().ok().and_then(|thousands| thousands.checked_mul(1_024)),
+        None => text.parse().ok(),
+    };
+    tokens
+        .filter(|tokens| (1..=most).contains(tokens))
+        .ok_or_else(|| format!("a number of tokens from 1 to {most}, as 8192 or 8k"))
+}
+
 /// A number from `least` to `most`.
 pub fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     match text.parse::<f64>() {

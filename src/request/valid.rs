@@ -304,11 +304,32 @@ mod tests {
 
     #[test]
     fn every_spelling_that_loads_another_model_is_reserved() {
-        for flag in
-            ["-m", "--model", "-hf", "-hfr", "--hf-repo", "--hf_repo", "-hff", "-rpc", "--rpc", "-o", "-oe"]
-        {
+        for flag in [
+            "-m",
+            "--model",
+            "-mu",
+            "--model_url",
+            "-dr",
+            "--docker-repo",
+            "-hf",
+            "-hfr",
+            "--hf-repo",
+            "--hf_repo",
+            "-hff",
+            "-hfnew",
+            "--hf_token",
+            "--offline",
+            "-rpc",
+            "--rpc",
+            "-o",
+            "-oe",
+            "-h",
+        ] {
             let found = messages(bench(&format!("  service: a\n  params: {{ {flag}: x }}\n")));
             assert!(found[0].contains("reserved"), "{flag}: {found:?}");
+        }
+        for flag in ["-b", "-mg", "--no-host", "-mmp"] {
+            assert!(bench(&format!("  service: a\n  params: {{ {flag}: 1 }}\n")).is_ok(), "{flag}");
         }
     }
 

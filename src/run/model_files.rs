@@ -29,7 +29,7 @@ pub struct ModelFiles {
 }
 
 /// How far a download is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelProgress {
     pub model: ModelFiles,
     /// What is done at present, for people: `downloading m.gguf`.

@@ -170,6 +170,8 @@ reasons! {
     RedirectRefused,
     HashDiffers,
     SizeDiffers,
+    /// What came is no model: a page, or nothing at all.
+    NoModelFile,
     /// The server says no size, so that nothing bounds what it sends.
     SizeUnknown,
     DiskSpaceShort,

@@ -316,7 +316,7 @@ fn add_environment_flags(service: &mut Service) {
                 };
                 (name.copied(), None)
             }
-            Class::BenchmarkOnly | Class::Reserved(_) => (None, None),
+            Class::BenchmarkOnly => (None, None),
         };
         service.flags.extend(name.map(|name| ServerFlag { name: name.to_owned(), value }));
     }

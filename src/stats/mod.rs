@@ -16,4 +16,5 @@ pub mod proportion;
 pub mod quantile;
 pub mod rank_shift;
 pub mod run_interval;
+pub mod student_interval;
 pub mod summary;

@@ -1,9 +1,7 @@
 //! Where the next point of a history should lie. Owns the prediction interval at its head; where the history
 //! begins (the last accepted change) is the caller's to know.
 
-use statrs::distribution::{ContinuousCDF as _, StudentsT};
-
-use super::percentile_interval::CONFIDENCE;
+use super::student_interval::{Of, around_the_mean};
 
 /// With fewer points than this nothing is said of the next one.
 pub const FEWEST: usize = 10;
@@ -19,20 +17,12 @@ pub struct Prediction {
     pub points: usize,
 }
 
-/// m ± t · s · √(1 + 1/n), with t of n − 1 degrees of freedom (Hahn and Meeker, "Statistical Intervals", 4.7).
-/// Takes points as independent and normal: what depends on the point before leaves the interval more often
+/// m ± t·s·√(1 + 1/n), with t of n − 1 degrees of freedom. Takes points as independent and normal: what depends on the point before leaves the interval more often
 /// in one direction at a time, and a heavy tail at large. `None` below [`FEWEST`] points, or with one that is
 /// not finite.
 pub fn next_point(history: &[f64]) -> Option<Prediction> {
-    if history.len() < FEWEST || history.iter().any(|point| !point.is_finite()) {
-        return None;
-    }
-    let n = history.len() as f64;
-    let mean = history.iter().sum::<f64>() / n;
-    let variance = history.iter().map(|point| (point - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?.inverse_cdf(0.5 + CONFIDENCE / 2.0);
-    let half = t * (variance * (1.0 + 1.0 / n)).sqrt();
-    Some(Prediction { expected: mean, interval: [mean - half, mean + half], points: history.len() })
+    let (expected, interval) = around_the_mean(history, FEWEST, Of::Next)?;
+    Some(Prediction { expected, interval, points: history.len() })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What the figures of several runs say of the next run, and of their mean. The run is the unit: within one
 //! run, samples depend on each other.
 
-use statrs::distribution::{ContinuousCDF as _, StudentsT};
+use super::student_interval::{Of, around_the_mean};
 
 /// Runs below which there is no interval of the next one: of two, t is 12.7 and the interval says nothing.
 pub const FEWEST: usize = 3;
@@ -9,24 +9,12 @@ pub const FEWEST: usize = 3;
 /// The two-sided 95 % prediction interval of the next run, m ± t·s·√(1 + 1/n) with n − 1 degrees of freedom,
 /// around its middle m. `None` below [`FEWEST`] runs.
 pub fn next_run(figures: &[f64]) -> Option<[f64; 2]> {
-    around_the_mean(figures, |n| 1.0 + 1.0 / n)
+    around_the_mean(figures, FEWEST, Of::Next).map(|(_, interval)| interval)
 }
 
 /// The two-sided 95 % interval of the mean, m ± t·s·√(1/n). `None` below [`FEWEST`] runs.
 pub fn mean_of_runs(figures: &[f64]) -> Option<[f64; 2]> {
-    around_the_mean(figures, |n| 1.0 / n)
-}
-
-fn around_the_mean(figures: &[f64], factor: impl Fn(f64) -> f64) -> Option<[f64; 2]> {
-    if figures.len() < FEWEST {
-        return None;
-    }
-    let n = figures.len() as f64;
-    let mean = figures.iter().sum::<f64>() / n;
-    let squares: f64 = figures.iter().map(|figure| (figure - mean).powi(2)).sum();
-    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?.inverse_cdf(0.975);
-    let half = t * (squares / (n - 1.0) * factor(n)).sqrt();
-    Some([mean - half, mean + half])
+    around_the_mean(figures, FEWEST, Of::Mean).map(|(_, interval)| interval)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod applies;
 pub mod baselines;
 pub mod benchmarks;
 pub mod commands;
+pub mod conditions;
 pub mod events;
 pub mod facts;
 pub mod foreign_database;
@@ -15,6 +16,7 @@ pub mod load_results;
 pub mod model_files;
 pub mod model_history;
 pub mod overview;
+pub mod reports;
 pub mod requests;
 pub mod runs;
 
@@ -25,13 +27,15 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 7;
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_load_tests.sql"),
     include_str!("migrations/0003_model_files.sql"),
     include_str!("migrations/0004_planning.sql"),
     include_str!("migrations/0005_judging.sql"),
+    include_str!("migrations/0006_condition_words.sql"),
+    include_str!("migrations/0007_reports.sql"),
 ];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);

@@ -36,8 +36,8 @@ impl super::Store {
     }
 }
 
-/// Keeps what a run has brought, in place of what was kept of it before.
-pub fn set(connection: &Connection, run: Uuid, model: &ModelFiles) -> Result<(), StoreError> {
+/// Keeps what a run has brought, in place of what was kept of it before, and what lists say of it.
+pub fn set(connection: &Connection, run: Uuid, model: &ModelFiles, headline: &str) -> Result<(), StoreError> {
     let id = run.to_string();
     connection.prepare_cached("DELETE FROM model_files WHERE run_id = ?1")?.execute([&id])?;
     let mut insert = connection.prepare_cached(
@@ -59,6 +59,6 @@ pub fn set(connection: &Connection, run: Uuid, model: &ModelFiles) -> Result<(),
     }
     connection
         .prepare_cached("UPDATE runs SET headline = ?2 WHERE id = ?1")?
-        .execute(params![id, model.words()])?;
+        .execute(params![id, headline])?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use super::applies::ApplyState;
-use super::requests::ConditionRow;
+use super::conditions::ConditionRow;
 use super::runs::Filter;
 use super::{StoreError, all, decode, first};
 use crate::request::control::Control;
@@ -56,6 +56,8 @@ pub struct RequestSummary {
     pub accepted: Option<ConditionRow>,
     /// Of the condition `Succeeded`.
     pub succeeded: Option<ConditionRow>,
+    /// What else is not so of the newest run, by type: its type and reason.
+    pub untrue: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,20 +65,6 @@ pub struct AppliedLast {
     pub state: ApplyState,
     pub created_at: String,
     pub ended_at: Option<String>,
-}
-
-/// A name that no valid document holds.
-#[derive(Debug, Clone)]
-pub struct RefusedName {
-    pub name: String,
-    pub condition: ConditionRow,
-}
-
-/// A condition of a request, by its type.
-#[derive(Debug, Clone)]
-pub struct NamedCondition {
-    pub kind: String,
-    pub condition: ConditionRow,
 }
 
 const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS run_kind, r.service, \
@@ -118,8 +106,13 @@ impl super::Store {
             "SELECT q.uid, q.name, q.kind, q.path, q.generation, q.spec_hash, q.satisfied_hash,
                 q.control_json, q.spec_json, q.created_at, {RUN_COLUMNS},
                 a.state_json AS apply_json, a.created_at AS applied_at, a.ended_at AS apply_ended_at,
-                c.status AS accepted, c.reason AS accepted_reason, c.changed_at AS accepted_at,
-                s.status AS succeeded, s.reason AS succeeded_reason, s.changed_at AS succeeded_at
+                c.status AS accepted, c.reason AS accepted_reason, c.message AS accepted_message,
+                c.changed_at AS accepted_at, s.status AS succeeded, s.reason AS succeeded_reason,
+                s.message AS succeeded_message, s.changed_at AS succeeded_at,
+                (SELECT json_group_array(json_array(type, reason)) FROM
+                    (SELECT type, reason FROM conditions u WHERE u.request = q.name AND u.status = 'False'
+                        AND u.type NOT IN ('Accepted', 'Succeeded', 'Applied') AND u.run_id IS r.id
+                     ORDER BY type)) AS untrue
              FROM requests q
              LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
              LEFT JOIN benchmark_runs b ON b.id = r.id
@@ -129,39 +122,6 @@ impl super::Store {
              WHERE q.deleted_at IS NULL {condition} ORDER BY q.name"
         );
         self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(name), request))
-    }
-
-    /// Names whose documents were refused and that no valid one holds.
-    ///
-    /// # Errors
-    /// SQLite's own.
-    pub fn refused_names(&self) -> Result<Vec<RefusedName>, StoreError> {
-        let sql = "SELECT c.request, c.status, c.reason, c.changed_at FROM conditions c
-             WHERE c.type = 'Accepted' AND c.status = 'False' AND NOT EXISTS
-                (SELECT 1 FROM requests q WHERE q.name = c.request AND q.deleted_at IS NULL)
-             ORDER BY c.request";
-        self.read(|connection| {
-            all(connection, sql, [], |row| {
-                let condition =
-                    ConditionRow { status: row.get(1)?, reason: row.get(2)?, changed_at: row.get(3)? };
-                Ok(RefusedName { name: row.get(0)?, condition })
-            })
-        })
-    }
-
-    /// A request's conditions, by type.
-    ///
-    /// # Errors
-    /// SQLite's own.
-    pub fn conditions(&self, request: &str) -> Result<Vec<NamedCondition>, StoreError> {
-        let sql = "SELECT type, status, reason, changed_at FROM conditions WHERE request = ?1 ORDER BY type";
-        self.read(|connection| {
-            all(connection, sql, [request], |row| {
-                let condition =
-                    ConditionRow { status: row.get(1)?, reason: row.get(2)?, changed_at: row.get(3)? };
-                Ok(NamedCondition { kind: row.get(0)?, condition })
-            })
-        })
     }
 
     /// Names that were ever requests, for what somebody may have meant.
@@ -228,14 +188,22 @@ fn request(row: &Row<'_>) -> Result<RequestSummary, StoreError> {
         created_at: row.get("created_at")?,
         run: has_run.then(|| run(row)).transpose()?,
         apply,
-        accepted: condition(row, ["accepted", "accepted_reason", "accepted_at"])?,
-        succeeded: condition(row, ["succeeded", "succeeded_reason", "succeeded_at"])?,
+        accepted: condition(row, ["accepted", "accepted_reason", "accepted_message", "accepted_at"])?,
+        succeeded: condition(row, ["succeeded", "succeeded_reason", "succeeded_message", "succeeded_at"])?,
+        untrue: decode("list of conditions", &row.get::<_, String>("untrue")?)?,
     })
 }
 
-fn condition(row: &Row<'_>, columns: [&str; 3]) -> Result<Option<ConditionRow>, StoreError> {
+fn condition(row: &Row<'_>, columns: [&str; 4]) -> Result<Option<ConditionRow>, StoreError> {
     let Some(status) = row.get::<_, Option<String>>(columns[0])? else {
         return Ok(None);
     };
-    Ok(Some(ConditionRow { status, reason: row.get(columns[1])?, changed_at: row.get(columns[2])? }))
+    Ok(Some(ConditionRow {
+        status,
+        reason: row.get(columns[1])?,
+        message: row.get(columns[2])?,
+        problems: Vec::new(),
+        run: None,
+        changed_at: row.get(columns[3])?,
+    }))
 }

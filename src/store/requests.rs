@@ -5,14 +5,6 @@ use rusqlite::{Connection, Row, params};
 use super::{StoreError, all, decode, encode, first, uuid_of};
 use crate::decide::observed::Record;
 
-/// When a condition last changed its status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConditionRow {
-    pub status: String,
-    pub reason: String,
-    pub changed_at: String,
-}
-
 const COLUMNS: &str = "uid, name, path, document, generation, spec_hash, semantic_hash, satisfied_hash, \
     satisfied_rerun, control_json, spec_json, deleted_at";
 
@@ -91,26 +83,6 @@ pub fn satisfy(
                 satisfied_rerun = coalesce(?3, satisfied_rerun) WHERE uid = ?1",
         )?
         .execute(params![uid.to_string(), hash, rerun])?;
-    Ok(())
-}
-
-/// Notes a condition; the time of its last transition moves only with its status.
-pub fn note_condition(
-    connection: &Connection,
-    request: &str,
-    kind: &str,
-    status: &str,
-    reason: &str,
-    now: &str,
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO conditions (request, type, status, reason, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (request, type) DO UPDATE SET reason = excluded.reason, changed_at =
-                CASE WHEN status = excluded.status THEN changed_at ELSE excluded.changed_at END,
-                status = excluded.status",
-        )?
-        .execute(params![request, kind, status, reason, now])?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use benchlet::run::plan::{Blueprint, ExecutorKind, PLAN_VERSION, Plan, Step};
 use benchlet::run::reason::Reason;
 use benchlet::run::step::{Role, TaskId, TaskSpec};
 use benchlet::store::benchmarks::Figures;
+use benchlet::store::conditions::{self, ConditionRow, NamedCondition};
 use benchlet::store::runs::Results;
 use benchlet::store::{Access, Store, requests, runs};
 use uuid::Uuid;
@@ -84,6 +85,18 @@ pub struct Seeded {
 
 const NOW: &str = "2026-01-01T00:00:00.000Z";
 
+/// A condition without words.
+pub fn condition(status: &str, reason: &str) -> ConditionRow {
+    ConditionRow {
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: String::new(),
+        problems: Vec::new(),
+        run: None,
+        changed_at: NOW.to_owned(),
+    }
+}
+
 impl Seeded {
     pub fn new(place: &Place) -> Self {
         std::fs::create_dir_all(place.state()).unwrap();
@@ -125,10 +138,13 @@ impl Seeded {
 
     /// A condition as the controller notes it.
     pub fn condition(&self, request: &str, kind: &str, status: &str, reason: &str) {
-        let [request, kind, status, reason] = [request, kind, status, reason].map(str::to_owned);
-        self.write(move |connection| {
-            requests::note_condition(connection, &request, &kind, &status, &reason, NOW).map(drop)
-        });
+        self.told(request, kind, condition(status, reason));
+    }
+
+    /// The same with all that is known of it.
+    pub fn told(&self, request: &str, kind: &str, condition: ConditionRow) {
+        let (request, noted) = (request.to_owned(), NamedCondition { kind: kind.to_owned(), condition });
+        self.write(move |connection| conditions::note(connection, &request, &noted));
     }
 
     /// A simulated run of a request, at the given state, with two launches planned.

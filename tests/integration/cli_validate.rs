@@ -101,6 +101,78 @@ fn a_service_that_no_compose_file_has_is_a_warning_unless_offline() {
     assert_eq!((said.code, said.out.as_str()), (0, "1 valid request in 1 file\n"));
 }
 
+const LOAD: &str = "apiVersion: benchlet/v1\nkind: LoadTest\nspec:\n  target: { engine: simulated }\n";
+const TALK: &str = "apiVersion: benchlet/v1\nkind: Conversation\nspec:\n  target: { engine: simulated }\n";
+
+#[test]
+fn validate_looks_into_the_files_that_a_request_names_at_the_field_that_names_them() {
+    let place = Place::new();
+    let load =
+        |name: &str, more: &str| place.write(&format!("requests/{name}.yaml"), &format!("{LOAD}{more}"));
+    let talk =
+        |name: &str, more: &str| place.write(&format!("requests/{name}.yaml"), &format!("{TALK}{more}"));
+    load("sub/good", "  prompts: { file: good.jsonl }\n");
+    place.write("requests/sub/good.jsonl", "{\"prompt\": \"hello\"}\n");
+    let said = place.say(&["validate", "requests"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "1 valid request in 1 file\n"), "{}", said.out);
+    // The same below the root, which may be named by another path, and from a directory of its own.
+    assert_eq!(place.say(&["validate", "requests/sub/good.yaml"]).code, 0);
+    assert_eq!(place.say(&["validate", "--requests", "elsewhere", "requests/sub/good.yaml"]).code, 0);
+
+    place.write("outside.jsonl", "{\"prompt\": \"hello\"}\n");
+    place.write("requests/bad.jsonl", "{\"prompt\": 1}\n");
+    place.write("requests/deaf.jinja", "Answer me.");
+    place.write("requests/mine.yaml", "conversations:\n- { name: own, turns: [{ user: hello }] }\n");
+    load("gone", "  prompts: { file: gone.jsonl }\n");
+    load("outside", "  prompts: { file: ../outside.jsonl }\n");
+    load("bad", "  prompts: { file: bad.jsonl }\n  tokenizer: bad.jsonl\n");
+    talk("talk", "  conversations: { file: mine.yaml }\n  names: [own, other]\n");
+    talk("deaf", "  conversations: { file: mine.yaml }\n  template: { file: deaf.jinja }\n");
+    let said = place.say(&["validate", "requests", "--output", "github"]);
+    assert_eq!(said.code, 1);
+    for words in [
+        "file=requests/gone.yaml,line=5,col=20::the file of prompts gone.jsonl is not there",
+        "file=requests/outside.yaml,line=5,col=20::the file of prompts ../outside.jsonl lies outside the watched root",
+        "file=requests/bad.yaml,line=5,col=20::",
+        "file=requests/bad.yaml,line=6,col=14::",
+        "file=requests/talk.yaml,line=5,col=26::there is no conversation other",
+        "file=requests/deaf.yaml,line=6,col=21::the template deaf.jinja leaves out what the user says",
+    ] {
+        assert!(said.out.contains(words), "{words} in\n{}", said.out);
+    }
+    assert_eq!(said.out.lines().count(), 6, "{}", said.out);
+    // Where a request on standard input will be saved nobody knows.
+    let text = format!("{LOAD}  prompts: {{ file: gone.jsonl }}\n");
+    assert_eq!(place.say_with_input(&["validate", "-"], &text).code, 0);
+}
+
+#[test]
+fn a_good_file_of_conversations_is_called_that() {
+    let place = Place::new();
+    place.write("mine.yaml", "conversations:\n- { name: own, turns: [{ user: hello }] }\n");
+    let said = place.say(&["validate", "mine.yaml"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "1 conversations file in 1 file\n"));
+    place.write("talk.yaml", &format!("{TALK}  conversations: {{ file: mine.yaml }}\n"));
+    let said = place.say(&["validate", "."]);
+    assert_eq!(said.out, "1 valid request and 1 conversations file in 2 files\n");
+    let report: Value =
+        serde_json::from_str(&place.say(&["validate", "mine.yaml", "--output", "json"]).out).unwrap();
+    assert_eq!(report["conversations"], serde_json::json!(["mine.yaml"]));
+    place.write("mine.yaml", "conversations:\n- { name: own }\n");
+    let said = place.say(&["validate", "mine.yaml"]);
+    assert!(said.code == 1 && said.out.ends_with("0 valid requests in 1 file, 1 error\n"), "{}", said.out);
+}
+
+#[test]
+fn a_context_is_named_as_people_do() {
+    let place = Place::new();
+    let listed = |size: &str| place.say(&["conversations", "list", "--context-size", size]);
+    let whole = listed("8192");
+    assert_eq!((listed("8k").out, listed("8K").out), (whole.out.clone(), whole.out));
+    let said = listed("much");
+    assert!(said.code == 2 && said.err.contains("as 8192 or 8k"), "{}", said.err);
+}
+
 #[test]
 fn control_characters_of_a_file_do_not_reach_the_terminal() {
     let place = Place::new();
@@ -122,6 +194,8 @@ fn what_new_prints_is_valid() {
         &["new", "LlamaBench", "--service", "simulated"][..],
         &["new", "LlamaBench", "--service", "simulated", "--set", "-b=512,1024", "--set", "--no-warmup"][..],
         &["new", "LlamaBench", "--service", "simulated", "--set=-ot=a: b#c", "--name", "x.y"][..],
+        &["new", "Model", "--source", "qwen2.5-3b"][..],
+        &["new", "Model", "--source", "hf://o/r@v1", "--include", "*.json", "--name", "r"][..],
         &["new", "Apply", "--request", "simulated"][..],
         &["new", "Apply", "--request", "simulated", "--run", "Best", "--metric", "tg_avg_ts"][..],
     ] {

@@ -135,7 +135,7 @@ fn the_conversation_of_the_example_is_valid_beside_its_request_and_is_held() {
         assert!(said.status.success(), "{out}{err}");
         out.into_owned()
     };
-    assert_eq!(say(&["validate", "requests"]), "1 valid request in 2 files\n");
+    assert_eq!(say(&["validate", "requests"]), "1 valid request and 1 conversations file in 2 files\n");
     let json: serde_json::Value =
         serde_json::from_str(&say(&["run", "requests", "--set", "maxTokens=5", "-o", "json"])).unwrap();
     assert_eq!(json.as_array().unwrap().len(), 1, "the conversations are no request");

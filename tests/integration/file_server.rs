@@ -257,5 +257,6 @@ pub fn content(bytes: usize, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state as u8
     };
-    std::iter::repeat_with(next).take(bytes).collect()
+    // As a model file begins, so that it may be called one.
+    b"GGUF".iter().copied().chain(std::iter::repeat_with(next)).take(bytes).collect()
 }

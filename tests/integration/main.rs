@@ -10,6 +10,7 @@ mod cli_sim;
 mod cli_state;
 mod cli_validate;
 mod comparisons;
+mod conditions;
 mod controller_alone;
 mod controller_daemon_away;
 mod controller_edits;

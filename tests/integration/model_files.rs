@@ -499,6 +499,48 @@ fn two_processes_download_a_file_once() {
 }
 
 #[test]
+fn a_page_or_nothing_in_the_place_of_a_model_is_refused_and_leaves_nothing() {
+    for (body, words) in [
+        (&b"<!DOCTYPE html><title>Log in</title>"[..], "no GGUF file: it begins with \"<!DOCTYPE html>"),
+        (&b""[..], "came without a single byte"),
+    ] {
+        let server = FileServer::new(move |_, answer| {
+            answer.send("200 OK", &[("Content-Length", &body.len().to_string())], body);
+        });
+        let place = Place::with(&server);
+        let said = place.pull(&[&format!("{}/m.gguf", server.url())]);
+        said.fails(1, "NoModelFile");
+        assert!(said.err.contains(words), "{said:?}");
+        assert_eq!(names(&place.cache().join("downloads")), Vec::<String>::new());
+    }
+    // One that an earlier version took for a model is brought anew.
+    let whole = content(5_000, 12);
+    let served = whole.clone();
+    let server = FileServer::new(move |asked, answer| answer.file(asked, &served));
+    let place = Place::with(&server);
+    let url = format!("{}/m.gguf", server.url());
+    let folder = place.cache().join("downloads").join(&sha256(url.as_bytes())[..16]);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("m.gguf"), "<html>").unwrap();
+    assert_eq!(place.pull(&[&url]).code, 0);
+    assert_eq!(std::fs::read(folder.join("m.gguf")).unwrap(), whole);
+}
+
+#[test]
+fn a_server_that_is_no_hub_is_nobody_to_have_a_token_for_and_a_refusal_leaves_nothing() {
+    let hub = FileServer::new(|_, answer| answer.status("404 Not Found"));
+    let server = FileServer::new(|_, answer| answer.status("403 Forbidden"));
+    let place = Place::with(&hub);
+    let said = place.pull(&[&format!("{}/m.gguf", server.url())]);
+    said.fails(2, "NoAccess");
+    assert!(!said.err.contains("HF_TOKEN"), "{said:?}");
+    assert_eq!(names(&place.cache().join("downloads")), Vec::<String>::new());
+    let said = place.pull(&[FILE]);
+    said.fails(4, "ModelNotFound");
+    assert!(said.err.contains("HF_TOKEN"), "{said:?}");
+}
+
+#[test]
 fn a_url_without_a_size_wants_one_and_a_small_files_git_hash_is_checked() {
     let server = FileServer::new(|_, answer| answer.send("200 OK", &[], b"all of it"));
     let place = Place::with(&server);
@@ -551,7 +593,7 @@ fn the_catalogue_lists_names_and_the_default_is_pulled_by_its_flag() {
 fn the_list_says_whole_only_of_what_was_brought_as_it_is_asked_for() {
     let files = [("config.json", b"{}".to_vec()), ("m.safetensors", content(1_000, 3)), ("m.bin", vec![1])];
     let hub = Repository::new(&files).serve();
-    let server = FileServer::new(|asked, answer| answer.file(asked, b"all of it"));
+    let server = FileServer::new(|asked, answer| answer.file(asked, b"GGUF of it"));
     let place = Place::with(&hub);
     let file = place.home.path().join("mine.yaml");
     let text = format!(

@@ -88,6 +88,13 @@ fn the_status_tells_how_far_a_download_is_and_then_what_is_there() {
     assert_eq!((&file["bytes"], &file["total"]), (&HALF.into(), &SIZE.into()));
     assert_eq!((&file["path"], &file["sha256"]), (&Value::Null, &Value::Null));
     assert_eq!(status["run"]["activity"], "downloading m.gguf: 200.0 kB of 400.0 kB");
+    // Whoever asks another process sees it as well.
+    bench.until("get tells how far it is", |bench| {
+        let said = String::from_utf8(bench.command(&["get"]).output().unwrap().stdout).unwrap();
+        said.contains("Running   Downloading 50%").then_some(())
+    });
+    let said = String::from_utf8(bench.command(&["describe", "m"]).output().unwrap().stdout).unwrap();
+    assert!(said.contains("Progress:    downloading m.gguf: 200.0 kB of 400.0 kB, 50 %"), "{said}");
     gate.open();
     let done = bench.until_phase("m", "Completed");
     let file = &done["status"]["model"]["files"][0];
@@ -176,6 +183,8 @@ fn a_failure_says_why_and_what_to_do_and_a_token_tries_again() {
     let failed = bench.until_reason("m", "ModelNotFound");
     assert_eq!(failed["status"]["phase"], "Failed");
     assert!(failed["status"]["hint"].as_str().unwrap().contains("check owner, repository"), "{failed}");
+    let said = String::from_utf8(bench.command(&["history", "m"]).output().unwrap().stdout).unwrap();
+    assert!(said.contains("m.gguf is not there (HTTP 404)") && !said.contains("0 B"), "{said}");
     answers.store(1, Ordering::SeqCst);
     save(&bench, "m", "{ source: 'hf://owner/repo/m.gguf', rerun: one }");
     let failed = bench.until_reason("m", "NoAccess");
@@ -187,6 +196,19 @@ fn a_failure_says_why_and_what_to_do_and_a_token_tries_again() {
     assert!(!blob(&bench, &whole).exists());
     save(&bench, "m", "{ source: 'hf://owner/repo/m.gguf', rerun: two }");
     bench.until_phase("m", "Completed");
+}
+
+#[test]
+fn run_prints_the_files_of_a_model_and_no_columns_of_a_benchmark() {
+    let whole = content(1_000, 3);
+    let hub = Repository::new(&[("m.gguf", whole.clone())]).serve();
+    let bench = bench(&hub);
+    save(&bench, "m", FILE);
+    let said = bench.command(&["run", "requests/m.yaml"]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.starts_with("NAME   PHASE       FILE     SIZE     SHA256"), "{said}");
+    assert!(said.contains(&format!("m      Completed   m.gguf   1.0 kB   {}", sha256(&whole))), "{said}");
+    assert!(!said.contains("T/S"), "{said}");
 }
 
 #[test]

@@ -287,6 +287,14 @@ fn a_load_test_that_was_run_is_reported_and_its_files_are_where_it_wants_them() 
         page,
         "the same whenever it is made"
     );
+    // With its run goes what benchlet wrote for it, and nothing that somebody has changed since.
+    std::fs::write(written.with_extension("html"), "mine now").unwrap();
+    let said = place.say(&["delete", "run", run]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(!written.exists());
+    assert!(written.with_extension("html").exists() && place.path().join("r.html").exists());
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    assert!(said.err.contains(".html stays: it was changed since benchlet wrote it"), "{}", said.err);
 }
 
 #[test]
