@@ -65,7 +65,8 @@ fn side(side: &Side) -> String {
     format!("{}{runs}{at}", clean(&side.label))
 }
 
-fn figures(rows: &[&Row]) -> Table {
+/// A row a figure and case, with the geometric mean of the changes where a figure has several.
+pub fn figures(rows: &[&Row]) -> Table {
     let mut table = Table::new(&[
         "FIGURE",
         "CASE",

@@ -11,8 +11,8 @@ use super::output::{
 use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
 use super::{
-    condition_words, conversation_table, history, load_spec, load_table, logs, model_files, request_json,
-    state_dir,
+    condition_words, conversation_table, history, judging_words, load_spec, load_table, logs, model_files,
+    request_json, state_dir,
 };
 use crate::load::Progress;
 use crate::models::shown;
@@ -158,6 +158,7 @@ fn describe_request(
     fields.summary(&phase_words::of_request(request))?;
     conditions(store, &request.name, console)?;
     spec(request, console)?;
+    judging_words::verdict(store, &request.name, console)?;
     if let Some(line) = &request.run
         && let Some(row) = store.run(line.id)?
     {
@@ -221,7 +222,16 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
         for (label, words) in load_spec::lines(spec) {
             fields.put(label, &words)?;
         }
+        gate(request, &mut fields)?;
         return fields.put("timeout", &spoken_time(request.control.timeout_ms));
+    }
+    let in_words = match &request.spec {
+        Spec::Baseline(spec) => Some(judging_words::of_baseline(spec)),
+        Spec::Comparison(spec) => Some(judging_words::of_comparison(spec)),
+        Spec::LlamaBench(_) | Spec::LoadTest(_) | Spec::Apply(_) | Spec::Model(_) | Spec::Imported(_) => None,
+    };
+    if let Some(lines) = in_words {
+        return lines.iter().try_for_each(|(label, words)| fields.put(label, words));
     }
     if let Spec::Model(spec) = &request.spec {
         fields.put("source", &spec.source.to_string())?;
@@ -249,7 +259,13 @@ fn spec(request: &RequestSummary, console: &mut Console) -> Result<(), CliError>
             }
         }
     }
+    gate(request, &mut fields)?;
     fields.put("timeout", &spoken_time(request.control.timeout_ms))
+}
+
+fn gate(request: &RequestSummary, fields: &mut Fields<'_>) -> Result<(), CliError> {
+    let gate = request.control.gate.as_deref().map(judging_words::of_gate);
+    fields.maybe("gate", gate.as_deref())
 }
 
 fn run_body(

@@ -23,6 +23,7 @@ pub mod history;
 pub mod import;
 mod import_file;
 pub mod init;
+mod judging_words;
 mod load_spec;
 mod load_table;
 pub mod logs;
