@@ -107,3 +107,51 @@ pub fn changes(known: &Option<Known<'_>>) -> Option<Block> {
     });
     Some(Block::List(lines.collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(values: &[f64], metric: &str) -> Vec<Past> {
+        let one = |(at, value): (usize, &f64)| Past {
+            id: format!("0000000{at}-run"),
+            generation: 1,
+            phase: "Completed",
+            completed_at: Some(format!("2026-03-{:02}T08:00:00Z", at + 1)),
+            metric: Some(metric.to_owned()),
+            value: Some(*value),
+            stddev: None,
+            case: None,
+            current: false,
+        };
+        values.iter().enumerate().map(one).collect()
+    }
+
+    fn lines(values: &[f64], metric: &str) -> Vec<String> {
+        match changes(&same_figure(&past(values, metric))) {
+            Some(Block::List(lines)) => lines,
+            Some(_) => panic!("no list"),
+            None => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_with_its_run_its_day_and_which_way_it_went() {
+        let values: Vec<f64> =
+            (0..24).map(|at| if at < 14 { 100.0 } else { 80.0 } + f64::from(at * 7 % 5) * 0.2).collect();
+        let down = lines(&values, "tok/s");
+        assert_eq!(down.len(), 1, "{down:?}");
+        assert!(
+            down[0].starts_with("A worse step at run 00000001, 2026-03-15: 100.4 to 80.4 tok/s"),
+            "{down:?}"
+        );
+        assert!(lines(&values, "ttft p50 ms")[0].starts_with("A better step"));
+    }
+
+    #[test]
+    fn a_steady_history_has_no_line_of_levels() {
+        let values: Vec<f64> = (0..24).map(|at| 100.0 + f64::from(at * 7 % 5)).collect();
+        assert_eq!(lines(&values, "tok/s"), Vec::<String>::new());
+        assert_eq!(lines(&[1.0], "tok/s"), Vec::<String>::new());
+    }
+}

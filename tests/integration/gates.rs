@@ -98,6 +98,23 @@ fn the_exit_code_of_a_run_is_that_of_its_gate() {
     let figure = &verdict(&status)["figures"][0];
     assert_eq!((&figure["figure"], &figure["candidate"]), (&json!("error_rate"), &json!(0.5)));
     assert_eq!(verdict(&status)["against"], "main");
+
+    let told = bench.say(&["describe", "load"]).good().out;
+    for expected in [
+        "GatePassed",
+        "PolicyFail",
+        "Verdict:",
+        "error_rate",
+        "0.00 %",
+        "50.00 %",
+        "gate:        against main",
+    ] {
+        assert!(told.contains(expected), "{expected} in {told}");
+    }
+    let listed = bench.say(&["get"]).good().out;
+    assert!(listed.contains("GatePassed=False"), "{listed}");
+    assert_eq!(bench.say(&["wait", "load", "--for=GatePassed", "--timeout", "1s"]).code, 1);
+    bench.say(&["wait", "load", "--for=GatePassed=False", "--timeout", "10s"]).good();
 }
 
 #[test]
