@@ -137,11 +137,10 @@ pub fn compare(
     let comparability = comparability(&baseline.facts, &candidate.facts, &rules.varies);
     let mut reasons = obstacles(baseline, candidate, rules);
     reasons.extend(comparability.differences.iter().map(|difference| difference.words()));
+    let missing = gaps(baseline, candidate, rules, &mut reasons);
     let mut rows = Vec::new();
-    let mut missing = 0;
     for case in &candidate.cases {
         let Some(before) = baseline.case(&case.key) else { continue };
-        missing += gaps(before, case, rules, &mut reasons);
         rows.extend(rows_of(before, case, rules, noise, everything));
     }
     let withdrawn = withdraw(&mut rows);
@@ -261,28 +260,35 @@ fn broken_answers(candidate: &Comparand) -> Vec<String> {
     found.collect()
 }
 
-/// Figures that somebody asked for by name and one side does not have: a gate with a gap is none. Errors are
-/// no gap: of failed requests no latency is known.
-fn gaps(before: &ComparedCase, after: &ComparedCase, rules: &Rules, reasons: &mut Vec<String>) -> usize {
-    let mut missing = 0;
-    let nothing_succeeded = after.invalid.iter().any(|found| found.reason == InvalidReason::NoSuccess);
+/// Figures that somebody asked for by name and one side does not have: a gate with a gap is none. Of llama-bench
+/// one case is enough, as each of its tests has one rate; of a load test every case has to have it, unless nothing
+/// succeeded, of which the error rate tells.
+fn gaps(baseline: &Comparand, candidate: &Comparand, rules: &Rules, reasons: &mut Vec<String>) -> usize {
+    let shared = candidate.cases.iter().filter_map(|after| Some((baseline.case(&after.key)?, after)));
+    let shared: Vec<(&ComparedCase, &ComparedCase)> = shared.collect();
+    let before = reasons.len();
     for subject in rules.thresholds.asked() {
         let has = |case: &ComparedCase| {
             let mut known = case.figures.keys();
             known.any(|measure| Thresholds::covers(subject, *measure, case.open_loop))
         };
-        // A threshold for llama-bench says nothing of a load test in the same file, and the other way round.
-        let elsewhere = |case: &ComparedCase| {
-            case.figures.keys().all(|measure| measure.is_throughput()) && case.requests.is_none()
-        };
-        if !has(before) || (!has(after) && !nothing_succeeded) {
-            missing += 1;
-            let side = if has(before) { "the candidate" } else { "the baseline" };
-            let hint = if elsewhere(after) { "; llama-bench measures rates alone" } else { "" };
-            reasons.push(format!("{}: {subject} is not known of {side}{hint}", after.key));
+        if !shared.iter().any(|(before, after)| has(before) && has(after)) {
+            let bench = shared.iter().all(|(_, after)| after.requests.is_none());
+            let hint = if bench { "; llama-bench measures rates alone" } else { "" };
+            reasons.push(format!("{subject} is known of no case of both sides{hint}"));
+            continue;
+        }
+        for (before, after) in shared.iter().filter(|(_, after)| after.requests.is_some()) {
+            let nothing = after.invalid.iter().any(|found| found.reason == InvalidReason::NoSuccess);
+            let side = match (has(before), has(after) || nothing) {
+                (true, true) => continue,
+                (false, _) => "the baseline",
+                (true, false) => "the candidate",
+            };
+            reasons.push(format!("{}: {subject} is not known of {side}", after.key));
         }
     }
-    missing
+    reasons.len() - before
 }
 
 fn rows_of(

@@ -141,7 +141,41 @@ fn a_figure_that_was_asked_for_and_is_missing_is_a_gap() {
     rules.thresholds.set(Subject::parse("ttft_p95").unwrap(), parse_threshold("fail:10%").unwrap());
     let found = against(case(1.0, 0), &rules);
     assert_eq!(found.outcome(false), Outcome::NotComparable);
-    assert!(found.reasons[0].contains("ttft_p95 is not known of the baseline"), "{:?}", found.reasons);
+    assert_eq!(found.reasons, ["ttft_p95 is known of no case of both sides"]);
+    // Of a load test every case has to have it.
+    let ttft = Measure::Latency(Metric::Ttft, Statistic::P95);
+    let with = |mut case: ComparedCase| {
+        case.figures.insert(ttft, Figure::of(5.0));
+        case
+    };
+    let other = || ComparedCase { key: "c=4".to_owned(), ..case(1.0, 0) };
+    let before = comparand("main", vec![with(case(1.0, 0)), with(other())]);
+    let after = comparand("new", vec![with(case(1.0, 0)), other()]);
+    let found = compare(&before, &after, &rules, &NoiseFloors::new(), false);
+    assert_eq!(found.reasons, ["c=4: ttft_p95 is not known of the candidate"]);
+}
+
+#[test]
+fn a_rate_that_was_asked_for_is_that_of_its_own_tests_alone() {
+    let test = |key: &str, measure: Measure| ComparedCase {
+        key: key.to_owned(),
+        figures: BTreeMap::from([(measure, Figure { value: 100.0, units: vec![100.0; 4] })]),
+        ..ComparedCase::default()
+    };
+    let side = |label: &str| {
+        comparand(label, vec![test("pp64", Measure::PromptRate), test("tg16", Measure::GenerationRate)])
+    };
+    let asked = |name: &str| {
+        let mut rules = Rules::default();
+        rules.thresholds.set(Subject::parse(name).unwrap(), parse_threshold("fail:10%").unwrap());
+        compare(&side("main"), &side("new"), &rules, &NoiseFloors::new(), false)
+    };
+    assert_eq!(asked("pp_avg_ts").policy, Some(Policy::Pass));
+    assert_eq!(asked("throughput").policy, Some(Policy::Pass));
+    assert_eq!(
+        asked("p95_latency").reasons,
+        ["p95_latency is known of no case of both sides; llama-bench measures rates alone"]
+    );
 }
 
 #[test]

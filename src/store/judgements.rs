@@ -138,8 +138,13 @@ pub fn save(connection: &Connection, judged: &Judgement) -> Result<(), StoreErro
     };
     let policy = comparison.as_ref().and_then(|found| found.policy).map(|policy| policy.as_str());
     let evidence = comparison.as_ref().map_or("NotComparable", |found| found.evidence.as_str());
-    let message =
-        why_none.clone().unwrap_or_else(|| format!("{} {evidence}", policy.unwrap_or("not judged")));
+    let message = match (&why_none, &comparison) {
+        (Some(why), _) => why.clone(),
+        (None, Some(found)) if found.policy.is_none() => {
+            format!("not comparable: {}", found.reasons.join("; "))
+        }
+        (None, Some(_) | None) => format!("{}, evidence {evidence}", policy.unwrap_or("not judged")),
+    };
     let body = Body { against: judged.against.clone(), strict: judged.strict, comparison, why_none };
     connection
         .prepare_cached(
