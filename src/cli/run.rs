@@ -194,6 +194,22 @@ fn names(files: &[LoadedFile]) -> Vec<String> {
     names
 }
 
+/// The names that are ordered to run once more. A baseline is not: it would move to whatever ran last.
+fn ordered(given: &Given) -> Vec<String> {
+    let mut names = given.names.clone();
+    for file in &given.files {
+        let Content::Documents(stream) = &file.content else { continue };
+        for document in &stream.documents {
+            let Ok(root) = &document.root else { continue };
+            if valid::claimed_kind(root) == Some("Baseline") {
+                let pinned = valid::claimed_name(root, document.index, &stem(file));
+                names.retain(|name| Some(name) != pinned.as_ref());
+            }
+        }
+    }
+    names
+}
+
 /// Says everything that is wrong with the files; nothing runs then, so that CI sees one kind of failure.
 fn problems(given: &Given, console: &mut Console) -> Result<(), CliError> {
     let mut count = 0;
@@ -250,7 +266,7 @@ async fn measure(
     let opened = open(here, &format!("run on {}", given.root.display())).await?;
     let store = opened.context.store.clone();
     if !verb.if_changed || !verb.set.is_empty() {
-        for name in &given.names {
+        for name in &ordered(given) {
             store.order(name, Verb::Rerun { set: verb.set.clone() }, state_dir::now()).await?;
         }
     }
@@ -330,7 +346,7 @@ async fn ask_controller(
     let store = state_dir::open(settings)?;
     let began = newest(&store, &given.names)?;
     if !verb.if_changed || !verb.set.is_empty() {
-        for name in &given.names {
+        for name in &ordered(given) {
             store.order(name, Verb::Rerun { set: verb.set.clone() }, state_dir::now()).await?;
         }
     }

@@ -118,6 +118,28 @@ fn the_exit_code_of_a_run_is_that_of_its_gate() {
 }
 
 #[test]
+fn a_run_of_a_whole_directory_judges_what_it_measured_and_moves_no_baseline() {
+    let (server, bench) = (Flaky::new(), Workbench::without_docker());
+    bench.save_load("load", &spec(&server, ""));
+    save(&bench, "pin", "Baseline", "{ name: main, from: { request: load } }");
+    let compares =
+        format!("{{ baseline: {{ name: main }}, candidate: {{ request: load }}, {ERRORS_ALONE} }}");
+    save(&bench, "check", "Comparison", &compares);
+    let directory = bench.path("requests").display().to_string();
+    bench.say(&["run", &bench.request_path("load.yaml").display().to_string()]).good();
+    let first = bench.runs("load")[0].id.to_string();
+    let good = bench.say(&["run", &directory]);
+    assert_eq!(good.code, 0, "{}{}", good.out, good.err);
+    assert!(good.out.contains("check: against main: Pass"), "{}", good.out);
+    server.break_down();
+    let bad = bench.say(&["run", &directory]);
+    assert_eq!(bad.code, 1, "{}{}", bad.out, bad.err);
+    assert!(bad.out.contains("check: against main: Fail (c=1 error_rate"), "{}", bad.out);
+    assert_eq!(bench.status("pin").unwrap()["status"]["baseline"]["run"], first.as_str());
+    assert_eq!(bench.runs("load").len(), 3);
+}
+
+#[test]
 fn a_gate_judges_once_a_baseline_is_there_and_again_when_it_is_edited() {
     let (server, mut bench) = (Flaky::new(), Workbench::without_docker());
     bench.save_load("load", &gated(&server));
