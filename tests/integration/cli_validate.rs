@@ -69,7 +69,7 @@ fn validate_prints_annotations_that_nothing_in_a_name_can_break() {
     assert_eq!(said.code, 1);
     assert_eq!(
         said.out.lines().next().unwrap(),
-        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, LoadTest, Conversation, Apply, Model)"
+        "::error file=a%2Cb%3Ac%25.yaml,line=2,col=7::unknown kind \"Lama\" (one of LlamaBench, LoadTest, Conversation, Apply, Model, Baseline, Comparison)"
     );
     assert!(said.out.lines().all(|line| line.starts_with("::error file=a%2Cb%3Ac%25.yaml")), "{}", said.out);
 }
