@@ -7,7 +7,8 @@ use super::comparison_sides::{self as sides, Found, Named};
 use super::error::{CliError, Exit};
 use super::output::Console;
 use super::{comparison_table, state_dir};
-use crate::plan::comparison::{Comparison, NoiseFloors, Outcome, compare};
+use crate::plan::compared_figure::NoiseFloors;
+use crate::plan::comparison::{Comparison, Outcome, compare};
 use crate::report::{
     comparands, comparison_document, comparison_github, comparison_junit, comparison_markdown,
 };

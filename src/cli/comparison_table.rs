@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::error::CliError;
 use super::output::{Cell, Console, Style, Table, clean};
-use crate::plan::comparison::{Comparison, Outcome, Policy, Row, Side};
+use crate::plan::compared_figure::{Policy, Row};
+use crate::plan::comparison::{Comparison, Outcome, Side};
 use crate::report::comparison_words as words;
 use crate::request::gate::Rules;
 use crate::run::comparand::Comparand;

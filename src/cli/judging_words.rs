@@ -5,7 +5,7 @@ use super::comparison_table;
 use super::error::CliError;
 use super::output::{Console, Style, clean};
 use super::phase_words::short_id;
-use crate::plan::comparison::Row;
+use crate::plan::compared_figure::Row;
 use crate::report::comparison_words as words;
 use crate::request::baseline::{Baseline, TiedTo};
 use crate::request::gate::{ComparedWith, Comparison, Gate, Rules, RunSource};

@@ -105,11 +105,12 @@ fn judgement(
     new: &NewJudgement,
     created_at: String,
 ) -> Result<Judgement, StoreError> {
-    let (with, rules) = match (&record.spec, &record.control.gate) {
-        (Spec::Comparison(spec), _) => (spec.baseline.clone(), spec.rules.clone()),
-        (_, Some(gate)) => (ComparedWith::Baseline(gate.baseline.clone()), gate.rules.clone()),
-        // The gate was taken out meanwhile.
-        (_, None) => return Err(StoreError::Refused("there is no gate any more".to_owned())),
+    let (with, rules) = if let Spec::Comparison(spec) = &record.spec {
+        (spec.baseline.clone(), spec.rules.clone())
+    } else if let Some(gate) = &record.control.gate {
+        (ComparedWith::Baseline(gate.baseline.clone()), gate.rules.clone())
+    } else {
+        return Err(StoreError::Refused("there is no gate any more".to_owned()));
     };
     let candidate = store.run(new.run)?;
     let mut baseline_run = None;

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::plan::figure_evidence::Method;
 use crate::request::load_test::{Metric, Statistic};
-use crate::request::thresholds::{Subject, parse_threshold};
+use crate::request::measure::Measure;
+use crate::request::thresholds::{Subject, Threshold, parse_threshold};
 use crate::run::comparand::{Figure, Samples};
 use crate::run::facts::Facts;
 use crate::run::load_case::Invalid;

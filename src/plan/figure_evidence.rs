@@ -63,15 +63,16 @@ impl Method {
 
     /// What is advised has to be enough for a test between runs.
     pub(super) fn with_enough_runs(self, found: Evidence, runs: u32) -> Evidence {
-        match (self, found) {
-            (
-                Self::BlockBootstrap | Self::GroupBootstrap,
-                Evidence::Inconclusive { more_runs: Some(more) },
-            ) => {
+        let within_a_run = match self {
+            Self::BlockBootstrap | Self::GroupBootstrap => true,
+            Self::None | Self::ExactRankTest | Self::RankTest | Self::ShareDifference => false,
+        };
+        match found {
+            Evidence::Inconclusive { more_runs: Some(more) } if within_a_run => {
                 let least = (rank_shift::FEWEST as u32).saturating_sub(runs);
                 Evidence::Inconclusive { more_runs: Some(more.max(least)) }
             }
-            (_, found) => found,
+            Evidence::Inconclusive { .. } | Evidence::Ok { .. } | Evidence::Regression { .. } => found,
         }
     }
 }

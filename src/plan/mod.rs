@@ -14,6 +14,7 @@ mod command_place;
 pub mod command_splice;
 pub mod command_text;
 pub mod comparability;
+pub mod compared_figure;
 pub mod comparison;
 pub mod conversation_library;
 pub mod conversation_turns;

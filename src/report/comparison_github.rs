@@ -2,7 +2,8 @@
 
 use super::comparison_words as words;
 use super::escape;
-use crate::plan::comparison::{Comparison, Outcome, Policy};
+use crate::plan::compared_figure::Policy;
+use crate::plan::comparison::{Comparison, Outcome};
 use crate::request::gate::Rules;
 use crate::stats::evidence::Evidence;
 

@@ -4,7 +4,8 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::comparison_words as words;
 use super::escape;
-use crate::plan::comparison::{Comparison, EvidenceVerdict, Outcome, Policy, Row};
+use crate::plan::compared_figure::{Policy, Row};
+use crate::plan::comparison::{Comparison, EvidenceVerdict, Outcome};
 use crate::request::gate::Rules;
 use crate::stats::evidence::Evidence;
 

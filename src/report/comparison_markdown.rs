@@ -2,7 +2,8 @@
 
 use super::comparison_words as words;
 use super::escape::markdown as escaped;
-use crate::plan::comparison::{Comparison, Outcome, Policy};
+use crate::plan::compared_figure::Policy;
+use crate::plan::comparison::{Comparison, Outcome};
 use crate::request::gate::Rules;
 
 pub fn render(found: &Comparison, rules: &Rules) -> String {

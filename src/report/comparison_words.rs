@@ -1,6 +1,7 @@
 //! A comparison in sentences, the same for every format that people read. Rounds; judges nothing.
 
-use crate::plan::comparison::{Comparison, EvidenceVerdict, FALSE_DISCOVERIES, Outcome, Policy, Row};
+use crate::plan::compared_figure::{Policy, Row};
+use crate::plan::comparison::{Comparison, EvidenceVerdict, FALSE_DISCOVERIES, Outcome};
 use crate::plan::figure_evidence::Method;
 use crate::request::gate::Rules;
 use crate::request::measure::Measure;
@@ -84,10 +85,9 @@ pub fn policy(found: &Comparison) -> String {
         Policy::Pass => Vec::new(),
         Policy::Warn | Policy::Fail => of_level
             .map(|row| {
-                let change = match row.measure {
-                    Measure::ErrorRate => row.candidate.map(|rate| figure(row.measure, rate)),
-                    _ => change(row),
-                };
+                // It is judged by itself.
+                let itself = row.candidate.filter(|_| row.measure.is_share());
+                let change = itself.map(|share| figure(row.measure, share)).or_else(|| change(row));
                 format!("{} {} {} ({})", row.case, row.measure, change.unwrap_or_default(), limits(row))
             })
             .collect(),

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::status_document::Draft;
-use crate::plan::comparison::{Comparison, EvidenceVerdict, Outcome, Policy, Row};
+use crate::plan::compared_figure::{Policy, Row};
+use crate::plan::comparison::{Comparison, EvidenceVerdict, Outcome};
 use crate::run::reason::Reason;
 use crate::stats::evidence::Evidence;
 use crate::store::baselines::Baseline;

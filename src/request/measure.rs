@@ -71,6 +71,20 @@ impl Measure {
         }
     }
 
+    /// A part of all requests: its change is a difference, and it is judged by itself.
+    pub fn is_share(self) -> bool {
+        match self {
+            Self::ErrorRate => true,
+            Self::PromptRate
+            | Self::GenerationRate
+            | Self::CombinedRate
+            | Self::OutputTokens
+            | Self::Requests
+            | Self::Goodput
+            | Self::Latency(..) => false,
+        }
+    }
+
     /// Work a second; goodput is none, since it also counts how well.
     pub fn is_throughput(self) -> bool {
         match self {

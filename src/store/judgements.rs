@@ -5,7 +5,8 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::{StoreError, all, decode, encode, events, first, uuid_of};
-use crate::plan::comparison::{Comparison, NoiseFloors};
+use crate::plan::compared_figure::NoiseFloors;
+use crate::plan::comparison::Comparison;
 use crate::request::measure::Measure;
 
 /// What was judged, and by what.
