@@ -122,7 +122,8 @@ fn one(trend: &Trend, console: &mut Console) -> Result<(), CliError> {
     let last = day(series.points.last().map(|point| &point.at));
     let newest = values.last().map(|value| figure(measure, *value)).unwrap_or_default();
     let head = console.painted(&format!("{} {measure}", clean(&series.case)), Style::Bold);
-    console.line(format!("{head}  {} runs, {first} to {last}, newest {newest}", values.len()))?;
+    let runs = if values.len() == 1 { "1 run".to_owned() } else { format!("{} runs", values.len()) };
+    console.line(format!("{head}  {runs}, {first} to {last}, newest {newest}"))?;
     // As wide as a terminal; of more runs the newest.
     let shown = &values[values.len().saturating_sub(100)..];
     console.line(format!("  {}", sparkline(shown)))?;

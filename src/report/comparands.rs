@@ -75,7 +75,7 @@ fn side(store: &Store, row: &RunRow, label: &str, samples: bool) -> Result<Compa
     Ok(Comparand {
         label: label.to_owned(),
         runs: vec![row.id.to_string()],
-        measured_at: row.completed_at.clone(),
+        measured_at: Some(row.completed_at.clone().unwrap_or_else(|| row.created_at.clone())),
         simulated: row.simulated,
         facts,
         cases,

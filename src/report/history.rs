@@ -62,7 +62,7 @@ pub fn series(store: &Store, of: Of<'_>, wanted: &Wanted) -> Result<Vec<Series>,
                 if is_wanted(*measure, case.open_loop, wanted) {
                     found.entry((case.key.clone(), *measure)).or_default().push(Point {
                         run: row.id.to_string(),
-                        at: row.completed_at.clone(),
+                        at: side.measured_at.clone(),
                         value: figure.value,
                         facts: side.facts.clone(),
                         accepted: pinned.contains(&row.id),
