@@ -36,3 +36,4 @@ pub mod server_flags;
 pub mod thresholds;
 pub mod tree;
 pub mod valid;
+pub mod yaml_text;

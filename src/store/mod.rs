@@ -17,6 +17,7 @@ pub mod model_history;
 pub mod overview;
 pub mod requests;
 pub mod runs;
+pub mod submissions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -25,13 +26,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_load_tests.sql"),
     include_str!("migrations/0003_model_files.sql"),
     include_str!("migrations/0004_planning.sql"),
     include_str!("migrations/0005_judging.sql"),
+    include_str!("migrations/0006_submissions.sql"),
 ];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);
