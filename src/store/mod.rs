@@ -16,6 +16,7 @@ pub mod model_files;
 pub mod model_history;
 pub mod overview;
 pub mod requests;
+pub mod run_list;
 pub mod runs;
 pub mod submissions;
 

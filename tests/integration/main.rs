@@ -2,6 +2,8 @@
 //! system, the binary. One binary, so that it links once; a file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod api_benchmarks;
+mod api_client;
 mod apply;
 mod architecture;
 mod chat_templates;
