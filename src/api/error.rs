@@ -1,6 +1,8 @@
 //! Every refusal of the API: a status, a code for programs, a sentence for people, always in one shape. Owns
 //! which failure is which status. Must not let out what is nobody's business, as paths of the database.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -15,7 +17,7 @@ const LONGEST: usize = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     pub status: StatusCode,
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub message: String,
     /// When to come again, in seconds.
     pub retry_after: Option<u64>,
@@ -23,7 +25,7 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code: code.into(), message: message.into(), retry_after: None }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -89,15 +91,20 @@ impl From<Refusal> for ApiError {
             Some(hint) => format!("{} ({hint})", refusal.message),
             None => refusal.message,
         };
-        let (status, code) = match refusal.reason {
-            Reason::ServiceUnknown => (StatusCode::NOT_FOUND, "service_unknown"),
-            Reason::RunUnknown => (StatusCode::NOT_FOUND, "not_found"),
-            Reason::ServiceNotLlamaCpp => (StatusCode::BAD_REQUEST, "not_llama_cpp"),
-            Reason::ApplyConflict => (StatusCode::CONFLICT, "apply_conflict"),
-            Reason::InternalError => return Self::internal(&message),
-            other => (StatusCode::BAD_REQUEST, other.as_str()),
+        let reason = refusal.reason;
+        let any = |reasons: &[Reason]| reasons.contains(&reason);
+        let status = if any(&[Reason::InternalError]) {
+            return Self::internal(&message);
+        } else if any(&[Reason::ServiceUnknown, Reason::RunUnknown]) {
+            StatusCode::NOT_FOUND
+        } else if any(&[Reason::ApplyConflict]) {
+            StatusCode::CONFLICT
+        } else if any(&[Reason::ApplyFailed, Reason::ApplyUnverified]) {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::BAD_REQUEST
         };
-        Self::new(status, code, message)
+        Self { code: snake_case(reason.as_str()).into(), ..Self::new(status, "", message) }
     }
 }
 
@@ -110,5 +117,44 @@ impl From<PlanningError> for ApiError {
             | PlanningError::Unanswered { .. }
             | PlanningError::NoLoadTest { .. } => Self::not_found(error.to_string()),
         }
+    }
+}
+
+/// `ServiceUnknown` as codes are spelled: `service_unknown`.
+fn snake_case(name: &str) -> String {
+    let mut code = String::with_capacity(name.len() + 4);
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            code.push('_');
+        }
+        code.push(c.to_ascii_lowercase());
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_by_its_status_whose_fault_it_is() {
+        for (reason, status, code) in [
+            (Reason::ServiceUnknown, 404, "service_unknown"),
+            (Reason::RunNotCompleted, 400, "run_not_completed"),
+            (Reason::CaseNeeded, 400, "case_needed"),
+            (Reason::ApplyConflict, 409, "apply_conflict"),
+            (Reason::ApplyFailed, 500, "apply_failed"),
+        ] {
+            let error = ApiError::from(Refusal::new(reason, "why").hint("what to do"));
+            assert_eq!((error.status.as_u16(), &*error.code), (status, code));
+            assert_eq!(error.message, "why (what to do)");
+        }
+    }
+
+    #[test]
+    fn what_breaks_inside_is_not_told_outside() {
+        let error = ApiError::from(StoreError::NotCommitted("disk I/O error at /secret/place".to_owned()));
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!error.message.contains("secret"));
     }
 }

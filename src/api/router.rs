@@ -9,14 +9,29 @@ use super::access::{gate, guard};
 use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
-use super::{health, openapi, runs, start};
+use super::{
+    apply, events, health, logs, metrics, openapi, planning, requests, runs, services, session, start,
+};
 
 /// Every endpoint.
 pub fn operations() -> Vec<Operation> {
-    [runs::operations(), start::operations(), health::operations(), openapi::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        runs::operations(),
+        start::operations(),
+        apply::operations(),
+        logs::operations(),
+        services::operations(),
+        requests::operations(),
+        events::operations(),
+        planning::operations(),
+        session::operations(),
+        metrics::operations(),
+        health::operations(),
+        openapi::operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The service that answers.

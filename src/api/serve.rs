@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::access::Peer;
+use super::feed::Feed;
 use super::hosts::Hosts;
+use super::logs::Growth;
 use super::patient_stream::PatientStream;
 use super::rate::Rate;
 use super::router;
@@ -84,6 +86,8 @@ pub async fn bind(context: &Context, shutdown: CancellationToken) -> Result<Boun
     let api = Api::new(Parts {
         hosts: Hosts::new(&listen, address, &settings.api.hosts),
         rate: Mutex::new(Rate::new(settings.api.calls_per_second)),
+        feed: Feed::default(),
+        growth: Growth::default(),
         token: kept.token.clone(),
         context: context.clone(),
         shutdown,
@@ -99,6 +103,8 @@ impl Bound {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let shutdown = self.api.shutdown.clone();
         let mut connections = JoinSet::new();
+        let api = self.api.clone();
+        let feed = tokio::spawn(async move { api.feed.run(&api.context, &api.shutdown).await });
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -126,6 +132,9 @@ impl Bound {
         let ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             tracing::debug!("some clients did not take their answers");
+        }
+        if let Err(error) = feed.await {
+            tracing::warn!(%error, "live events broke");
         }
         // Left over it would name a server that is gone; the next start replaces it.
         if let Err(error) = std::fs::remove_file(&self.address_file) {

@@ -163,7 +163,7 @@ pub fn measurable(service: &Service) -> Result<(), ApiError> {
         ServiceKind::LlamaCpp | ServiceKind::Simulated => Ok(()),
         ServiceKind::Vllm | ServiceKind::Ollama | ServiceKind::Other => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
-            "not_llama_cpp",
+            "service_not_llama_cpp",
             format!("the service {} is not a llama.cpp service ({})", service.name, service.kind.as_str()),
         )),
     }
@@ -198,6 +198,17 @@ fn text_of(name: &str, service: &str, params: Option<&[Param]>) -> String {
         }
     }
     text
+}
+
+/// Flags that come without a file.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_params(params: &[Param]) -> Result<(), ApiError> {
+    if params.is_empty() {
+        return Ok(());
+    }
+    check(&text_of("check", "check", Some(params)), Some(params)).map(drop)
 }
 
 /// The text as any file's: what cannot be read back as it was asked for is refused.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::feed::Feed;
 use super::hosts::Hosts;
+use super::logs::Growth;
 use super::rate::Rate;
 use super::token::Token;
 use crate::controller::context::Context;
@@ -21,6 +23,8 @@ pub struct Parts {
     pub token: Token,
     pub hosts: Hosts,
     pub rate: Mutex<Rate>,
+    pub feed: Feed,
+    pub growth: Growth,
     /// Ends every stream.
     pub shutdown: CancellationToken,
 }

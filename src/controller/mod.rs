@@ -30,6 +30,7 @@ mod prepare;
 mod queue;
 mod reconcile;
 mod report_files;
+pub mod run_output;
 mod start;
 mod status;
 mod status_keeper;

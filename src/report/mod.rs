@@ -37,4 +37,5 @@ pub mod plot;
 mod plot_axis;
 pub mod request_document;
 mod request_rows;
+pub mod service_document;
 pub mod status_document;

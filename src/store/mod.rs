@@ -7,6 +7,7 @@ pub mod benchmarks;
 pub mod commands;
 pub mod events;
 pub mod facts;
+pub mod figures_by_service;
 pub mod foreign_database;
 mod foreign_rows;
 pub mod imports;

@@ -28,7 +28,8 @@ fn measured(bench: &mut Workbench, client: &Client, params: Value) -> Value {
 #[test]
 fn a_run_that_is_started_over_http_is_a_file_a_row_and_a_result() {
     let (mut bench, client) = serving();
-    let asked = json!({ "service_name": "simulated", "params": { "-p": "64", "-n": "16", "--no-warmup": "" } });
+    let asked =
+        json!({ "service_name": "simulated", "params": { "-p": "64", "-n": "16", "--no-warmup": "" } });
     let answer = client.post("/api/benchmarks", &asked);
     assert_eq!(answer.status, 202, "{answer:?}");
     let started = answer.json();
@@ -143,7 +144,7 @@ fn what_cannot_be_measured_is_refused_with_what_would_be_right() {
     let (bench, client) = serving();
     for (body, status, code, words) in [
         (json!({ "service_name": "none" }), 404, "service_unknown", "there are"),
-        (json!({ "service_name": "chat" }), 400, "not_llama_cpp", "vLLM"),
+        (json!({ "service_name": "chat" }), 400, "service_not_llama_cpp", "vLLM"),
         (
             json!({ "service_name": "simulated", "params": { "-m": "x" } }),
             400,

@@ -38,6 +38,11 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether it is a stream of events, whose text is not read.
+    pub fn is_stream(&self) -> bool {
+        self.header("content-type") == Some("text/event-stream")
+    }
+
     /// The code of a refusal, which has to have the shape of one.
     #[track_caller]
     pub fn code(&self) -> String {
@@ -106,6 +111,10 @@ impl Client {
                     (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
                 })
                 .collect();
+            if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+                // It has no end; who wants its events asks for them.
+                return Answer { status, headers, text: String::new() };
+            }
             let body = tokio::time::timeout(DEADLINE, response.into_body().collect());
             let bytes = body.await.expect("an end in time").unwrap().to_bytes();
             Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
