@@ -57,7 +57,7 @@ pub fn operations() -> Vec<Operation> {
             "Puts a run's configuration into its service, and waits until that is done",
             put(apply),
         )
-        .path_parameter("id", "The run's id, or the beginning of it that no other has")
+        .path_parameter("id", "The run's id, or its first eight characters or more")
         .body(body, false)
         .json(200, "It is there", answer)
         .refuses(404, "There is no such run.")

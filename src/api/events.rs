@@ -152,3 +152,55 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 pub fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: i64, request: &str) -> Message {
+        let request = Some(request.to_owned());
+        Message { id: Some(id), kind: "event", request, run: None, data: "{}".into() }
+    }
+
+    fn following(live: broadcast::Receiver<Message>, request: Option<&str>) -> Following {
+        let which = Which { request: request.map(str::to_owned), run: None, since: None };
+        Following { waiting: VecDeque::new(), live, told: 0, which, shutdown: CancellationToken::new() }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_too_far_behind_is_let_go_and_nobody_waits_for_it() {
+        let (sender, receiver) = broadcast::channel(4);
+        let mut slow = following(receiver, None);
+        let mut quick = following(sender.subscribe(), None);
+        for id in 1..=20 {
+            sender.send(event(id, "a")).unwrap();
+            assert_eq!(quick.next().await.unwrap().id, Some(id));
+        }
+        assert!(slow.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_told_from_the_store_is_not_told_again() {
+        let (sender, receiver) = broadcast::channel(16);
+        let mut listener = following(receiver, Some("a"));
+        listener.waiting = [event(1, "a"), event(2, "b"), event(3, "a")].into();
+        listener.told = 3;
+        for (id, request) in [(2, "b"), (3, "a"), (4, "b"), (5, "a")] {
+            sender.send(event(id, request)).unwrap();
+        }
+        drop(sender);
+        let mut told = Vec::new();
+        while let Some(message) = listener.next().await {
+            told.extend(message.id);
+        }
+        assert_eq!(told, [1, 3, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_every_stream() {
+        let (_sender, receiver) = broadcast::channel(1);
+        let mut listener = following(receiver, None);
+        listener.shutdown.cancel();
+        assert!(listener.next().await.is_none());
+    }
+}

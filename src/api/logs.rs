@@ -43,7 +43,7 @@ pub fn operations() -> Vec<Operation> {
             "A run's output, as server-sent events",
             get(follow),
         )
-        .path_parameter("id", "The run's id, or the beginning of it that no other has")
+        .path_parameter("id", "The run's id, or its first eight characters or more")
         .header("Last-Event-ID", "The id of the last event that came; what was written after it comes next")
         .answer(
             200,

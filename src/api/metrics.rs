@@ -30,7 +30,7 @@ pub fn operations() -> Vec<Operation> {
     vec![Operation::new("get", "/metrics", "meta", "Metrics for Prometheus", get(scrape)).answer(
         200,
         "In the OpenMetrics text format",
-        Content::Text,
+        Content::Metrics,
     )]
 }
 

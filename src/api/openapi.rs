@@ -115,7 +115,7 @@ fn response(answer: &Answer) -> Value {
     let content = match &answer.content {
         Content::Json(schema) => json!({ "application/json": { "schema": schema } }),
         Content::Events => json!({ "text/event-stream": { "schema": schema::text() } }),
-        Content::Text => json!({ "text/plain": { "schema": schema::text() } }),
+        Content::Metrics => json!({ "application/openmetrics-text": { "schema": schema::text() } }),
         Content::Nothing => return json!({ "description": answer.description }),
     };
     json!({ "description": answer.description, "content": content })

@@ -45,7 +45,8 @@ pub enum Content {
     Json(Value),
     /// A stream of server-sent events.
     Events,
-    Text,
+    /// What Prometheus reads.
+    Metrics,
     Nothing,
 }
 

@@ -19,6 +19,8 @@ use crate::store::runs::{self, RunRow};
 use crate::store::{Store, StoreError};
 
 const TAG: &str = "benchmarks";
+/// Of the beginning of an id, as lists show it.
+const SHORTEST_ID: usize = 8;
 
 pub fn operations() -> Vec<Operation> {
     let whole = || schema::of("integer");
@@ -42,7 +44,7 @@ pub fn operations() -> Vec<Operation> {
                 ]),
             ),
         Operation::new("get", "/api/benchmarks/{id}", TAG, "A run in full", get(show))
-            .path_parameter("id", "The run's id, or the beginning of it that no other has")
+            .path_parameter("id", "The run's id, or its first eight characters or more")
             .json(200, "The run", run_lines::whole_schema())
             .refuses(404, "There is no such run."),
         Operation::new(
@@ -52,7 +54,7 @@ pub fn operations() -> Vec<Operation> {
             "Cancels a run that has not ended, deletes one that has",
             axum::routing::delete(remove),
         )
-        .path_parameter("id", "The run's id, or the beginning of it that no other has")
+        .path_parameter("id", "The run's id, or its first eight characters or more")
         .json(200, "It is deleted, or is being cancelled", done())
         .refuses(404, "There is no such run.")
         .refuses(409, "It is pinned as a baseline."),
@@ -107,6 +109,11 @@ async fn show(State(api): State<Api>, Named(id): Named<String>) -> Result<axum::
 /// # Errors
 /// There is none, or there are several.
 pub async fn find(api: &Api, id: String) -> Result<RunRow, ApiError> {
+    let unknown = || ApiError::not_found(format!("there is no run {id:.80}"));
+    if id.len() < SHORTEST_ID {
+        // A slip must not delete whatever begins so.
+        return Err(unknown());
+    }
     let asked = id.clone();
     let found = api
         .ask(move |store: &Store| match store.find_run(&asked) {
@@ -114,7 +121,7 @@ pub async fn find(api: &Api, id: String) -> Result<RunRow, ApiError> {
             other => other.map_err(ApiError::from),
         })
         .await?;
-    found.ok_or_else(|| ApiError::not_found(format!("there is no run {id:.80}")))
+    found.ok_or_else(unknown)
 }
 
 async fn remove(State(api): State<Api>, Named(id): Named<String>) -> Result<axum::Json<Value>, ApiError> {

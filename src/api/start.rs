@@ -145,6 +145,7 @@ impl From<SubmitError> for ApiError {
         match &error {
             SubmitError::Busy(_) => Self::conflict("already_running", error.to_string()),
             SubmitError::Store(_) => Self::internal(&error),
+            SubmitError::Degraded => Self::unavailable("degraded", error.to_string()),
             SubmitError::File(_) | SubmitError::Taken(_) | SubmitError::Outside(_) => {
                 tracing::warn!(%error, "a request that came over the API was not saved");
                 let (status, code) = (StatusCode::INTERNAL_SERVER_ERROR, "not_saved");

@@ -25,6 +25,8 @@ pub enum SubmitError {
     File(#[from] FileError),
     #[error("the request could not be saved: {} is there already", .0.display())]
     Taken(PathBuf),
+    #[error("the watched directory cannot be trusted at present, so nothing is saved there")]
+    Degraded,
     #[error("the request could not be saved: {} leads out of the watched directory", .0.display())]
     Outside(PathBuf),
 }
@@ -128,6 +130,9 @@ pub async fn save(context: &Context, name: &str, text: String) -> Result<PathBuf
 fn make_directory(context: &Context, path: &Path) -> Result<(), SubmitError> {
     let whole = context.settings.requests.join(path);
     let root = &context.settings.requests;
+    if context.meter.is_degraded() {
+        return Err(SubmitError::Degraded);
+    }
     let directory = whole.parent().unwrap_or(root);
     let failed = |source| {
         let (path, doing) = (directory.to_owned(), "make the directory");
@@ -138,9 +143,10 @@ fn make_directory(context: &Context, path: &Path) -> Result<(), SubmitError> {
             hint: "check permissions of the watched directory",
         })
     };
+    // First, because a root that is missing must not be made: what it had would count as deleted.
+    let real_root = root.canonicalize().map_err(failed)?;
     std::fs::create_dir_all(directory).map_err(failed)?;
-    let (inside, real_root) =
-        (directory.canonicalize().map_err(failed)?, root.canonicalize().map_err(failed)?);
+    let inside = directory.canonicalize().map_err(failed)?;
     if !inside.starts_with(real_root) {
         return Err(SubmitError::Outside(directory.to_owned()));
     }

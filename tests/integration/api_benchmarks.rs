@@ -195,3 +195,60 @@ fn a_start_that_is_cut_off_is_whole_or_not_there() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_saved_does_not_run() {
+    let (mut bench, client) = serving();
+    let asked = json!({ "service_name": "simulated", "params": { "-p": "16", "-n": "4", "-r": "1" } });
+    let elsewhere = bench.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, bench.request_path("api")).unwrap();
+    let answer = client.post("/api/benchmarks", &asked);
+    assert_eq!((answer.status, answer.code().as_str()), (500, "not_saved"));
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "a link leads out of the tree");
+    std::fs::remove_file(bench.request_path("api")).unwrap();
+    std::fs::write(bench.request_path("api"), "a file").unwrap();
+    assert_eq!(client.post("/api/benchmarks", &asked).code(), "not_saved");
+    bench.until_caught_up();
+    assert_eq!(client.get("/api/benchmarks").json()["total"], 0);
+    std::fs::remove_file(bench.request_path("api")).unwrap();
+    assert_eq!(client.post("/api/benchmarks", &asked).status, 202);
+}
+
+/// Made anew it would be an empty one, and everything that it had would count as deleted.
+#[test]
+fn a_watched_directory_that_is_away_is_not_made_by_a_call() {
+    let mut bench = Workbench::without_docker();
+    bench.set("BENCHLET_RELIST_SECONDS", "1");
+    bench.serve();
+    let client = Client::of(&mut bench);
+    std::fs::rename(bench.path("requests"), bench.path("away")).unwrap();
+    let asked = json!({ "service_name": "simulated", "params": { "-p": "16", "-n": "4", "-r": "1" } });
+    let answer = client.post("/api/benchmarks", &asked);
+    assert!([500, 503].contains(&answer.status), "{answer:?}");
+    assert!(!bench.path("requests").exists());
+    bench.until("it is noticed", |_| (client.get_openly("/readyz").status == 503).then_some(()));
+    assert_eq!(client.post("/api/benchmarks", &asked).code(), "degraded");
+    std::fs::rename(bench.path("away"), bench.path("requests")).unwrap();
+    bench.until("it is back", |_| (client.get_openly("/readyz").status == 200).then_some(()));
+    assert_eq!(client.post("/api/benchmarks", &asked).status, 202);
+}
+
+#[test]
+fn a_file_that_came_over_http_is_edited_and_removed_as_any_other() {
+    let (mut bench, client) = serving();
+    let run = measured(&mut bench, &client, json!({ "-p": "16", "-n": "4", "-r": "1" }));
+    let name = run["request"].as_str().unwrap();
+    let file = bench.request_path(&format!("api/{name}.yaml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"16\"", "\"24\"")).unwrap();
+    let runs = bench.until_runs_ended(name, 2);
+    assert_eq!(client.get(&format!("/api/benchmarks/{}", runs[1].id)).json()["params"]["-p"], "24");
+
+    let long = json!({ "service_name": "simulated", "params": { "-r": "1000", "-n": "2000" } });
+    bench.save("first", "{ service: simulated, params: { -p: 16, -n: 2000, -r: 1000 } }");
+    bench.until_phase("first", "Running");
+    assert_eq!(client.post("/api/benchmarks", &long).code(), "already_running", "whoever started it");
+    client.post("/api/requests/first/cancel", &json!({}));
+    bench.until_runs_ended("first", 1);
+}

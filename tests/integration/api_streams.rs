@@ -111,14 +111,21 @@ fn a_runs_output_comes_while_it_runs_and_ends_with_it() {
     let told: Vec<Value> = text("stdout").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows, told);
 
-    // From any place on, the rest comes and nothing else.
-    let logs: Vec<&Event> = events.iter().filter(|event| event.kind == "log").collect();
-    let rest = client.events(&path, Some(&logs[0].id)).rest();
-    let rest: Vec<&Event> = rest.iter().filter(|event| event.kind == "log").collect();
-    let joined = |events: &[&Event]| -> String {
-        events.iter().map(|event| event.json()["text"].as_str().unwrap().to_owned()).collect()
-    };
-    assert_eq!(joined(&rest), joined(&logs[1..]));
+    // From any place on, the rest of each stream comes and nothing else.
+    let logs: Vec<Value> = events.iter().filter(|event| event.kind == "log").map(Event::json).collect();
+    let places: Vec<&str> =
+        events.iter().filter(|event| event.kind == "log").map(|event| event.id.as_str()).collect();
+    for (at, place) in places.iter().enumerate() {
+        let rest = client.events(&path, Some(place)).rest();
+        let rest: Vec<Value> = rest.iter().filter(|event| event.kind == "log").map(Event::json).collect();
+        for stream in ["stderr", "stdout"] {
+            let of = |logs: &[Value]| -> String {
+                let logs = logs.iter().filter(|log| log["stream"] == stream);
+                logs.map(|log| log["text"].as_str().unwrap()).collect()
+            };
+            assert_eq!(of(&rest), of(&logs[at + 1..]), "{stream} from {place}");
+        }
+    }
     let bearer = format!("Bearer {}", client.token);
     let again = |id: &str| {
         client.send("GET", &path, &[("authorization", bearer.as_str()), ("last-event-id", id)], b"").status
