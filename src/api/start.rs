@@ -20,6 +20,7 @@ use crate::controller::surroundings::find_service;
 use crate::plan::service::{Service, ServiceKind};
 use crate::request::diagnostic::Diagnostic;
 use crate::request::flags::{MOST_FLAGS, Param};
+use crate::request::llama_bench::LlamaBench;
 use crate::request::schema::API_VERSION;
 use crate::request::tree;
 use crate::request::valid::{self, Spec, ValidRequest};
@@ -210,6 +211,23 @@ pub fn check_params(params: &[Param]) -> Result<(), ApiError> {
         return Ok(());
     }
     check(&text_of("check", "check", Some(params)), Some(params)).map(drop)
+}
+
+/// The spec of a run that was asked for, and its time limit in milliseconds.
+///
+/// # Errors
+/// What is wrong with the parameters.
+pub fn spec_of(service: &str, params: Option<&[Param]>) -> Result<(LlamaBench, u64), ApiError> {
+    let request = check(&text_of("check", service, params), params)?;
+    match request.spec {
+        Spec::LlamaBench(spec) => Ok((spec, request.control.timeout_ms)),
+        Spec::LoadTest(_)
+        | Spec::Apply(_)
+        | Spec::Model(_)
+        | Spec::Baseline(_)
+        | Spec::Comparison(_)
+        | Spec::Imported(_) => Err(unreadable()),
+    }
 }
 
 /// The text as any file's: what cannot be read back as it was asked for is refused.

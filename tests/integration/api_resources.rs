@@ -67,6 +67,25 @@ fn defaults_are_those_of_the_last_run_and_lead_back_to_the_services_own() {
 }
 
 #[test]
+fn a_preview_is_the_command_that_would_run_and_starts_nothing() {
+    let (_bench, client) = serving();
+    let preview =
+        |params: Value| client.post("/api/services/simulated/preview", &json!({ "params": params }));
+    let answer = preview(json!({ "-p": "64,128", "-n": "16", "-b": "x" }));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    assert!(told["command"].as_str().unwrap().contains("-p 64,128 -n 16"), "{told}");
+    assert_eq!(told["cases"], 3);
+    assert!(told["warnings"].to_string().contains("may refuse -b"), "{told}");
+    assert_eq!(preview(json!({ "-m": "x" })).code(), "invalid_parameters");
+    let own = client.call("POST", "/api/services/simulated/preview", None).json();
+    assert_eq!(own["params"], json!({ "-p": "512", "-n": "128", "-r": "5" }));
+    assert_eq!(client.post("/api/services/chat/preview", &json!({})).code(), "service_not_llama_cpp");
+    assert_eq!(client.post("/api/services/none/preview", &json!({})).code(), "service_unknown");
+    assert_eq!(client.get("/api/benchmarks").json()["total"], 0);
+}
+
+#[test]
 fn a_request_is_shown_rerun_and_cancelled_as_by_the_command_line() {
     let (mut bench, client) = serving();
     bench.save("quick", "{ service: simulated, params: { -p: 16, -n: 4, -r: 1 } }");
