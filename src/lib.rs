@@ -5,6 +5,7 @@
 //! kind of IO each;
 //! `controller` and `cli` wire them together.
 
+pub mod api;
 pub mod cli;
 pub mod collect;
 pub mod controller;

@@ -2,7 +2,7 @@
 //! search for the file; knows nothing of what they are used for.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -64,6 +64,16 @@ pub struct Settings {
 pub struct Api {
     pub enabled: bool,
     pub listen: String,
+    /// Names beside the listening address under which clients may reach it, as behind a proxy.
+    pub hosts: Vec<String>,
+    /// The file with the token; `None`: `token` in the state directory.
+    pub token_file: Option<PathBuf>,
+    /// Whether `/v1`, which only reads, asks for the token too.
+    pub auth_v1: bool,
+    /// Where requests that come over the API are saved, below the watched root.
+    pub save_to: PathBuf,
+    /// Calls a second from one address, over a longer time.
+    pub calls_per_second: u32,
 }
 
 /// What the command line may set.
@@ -110,6 +120,11 @@ struct File {
 struct FileApi {
     enabled: Option<bool>,
     listen: Option<String>,
+    hosts: Option<Vec<String>>,
+    token_file: Option<String>,
+    auth_v1: Option<bool>,
+    save_to: Option<PathBuf>,
+    calls_per_second: Option<u64>,
 }
 
 /// Resolves the settings. `environment` looks a variable up, so that tests need not share one.
@@ -179,16 +194,46 @@ pub fn load(
         engines,
         keys,
         collectors,
-        api: Api {
-            enabled: file.api.enabled.unwrap_or(true),
-            listen: overrides
-                .listen
-                .clone()
-                .or_else(|| env("LISTEN"))
-                .or(file.api.listen)
-                .unwrap_or_else(|| "127.0.0.1:7077".to_owned()),
-        },
+        api: api(file.api, overrides.listen.clone(), env).map_err(invalid)?,
         file: found,
+    })
+}
+
+fn api(file: FileApi, listen: Option<String>, env: impl Fn(&str) -> Option<String>) -> Result<Api, String> {
+    let switch = |name: &str, file: Option<bool>| match env(name).as_deref() {
+        None => Ok(file.unwrap_or(true)),
+        Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(other) => Err(format!("BENCHLET_{name} is true or false, not \"{other}\"")),
+    };
+    let save_to = env("API_SAVE_TO").map(PathBuf::from).or(file.save_to).unwrap_or_else(|| "api".into());
+    let plain = |part: Component<'_>| match part {
+        Component::Normal(name) => !name.as_encoded_bytes().starts_with(b"."),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => false,
+    };
+    if save_to.as_os_str().is_empty() || !save_to.components().all(plain) {
+        return Err(format!(
+            "api.save_to is a directory below the watched one, such as \"api\", not \"{}\"",
+            save_to.display()
+        ));
+    }
+    let hosts = match env("API_HOSTS") {
+        Some(value) => value.split(',').map(|host| host.trim().to_owned()).collect(),
+        None => file.hosts.unwrap_or_default(),
+    };
+    let token_file = env("API_TOKEN_FILE").or(file.token_file).filter(|path| !path.is_empty());
+    let calls = env("API_CALLS_PER_SECOND").and_then(|value| value.parse().ok()).or(file.calls_per_second);
+    Ok(Api {
+        enabled: switch("API_ENABLED", file.enabled)?,
+        listen: listen
+            .or_else(|| env("LISTEN"))
+            .or(file.listen)
+            .unwrap_or_else(|| "127.0.0.1:7077".to_owned()),
+        hosts,
+        token_file: token_file.map(PathBuf::from),
+        auth_v1: switch("API_AUTH_V1", file.auth_v1)?,
+        save_to,
+        calls_per_second: u32::try_from(calls.unwrap_or(50)).unwrap_or(50).max(1),
     })
 }
 
@@ -251,6 +296,19 @@ mod tests {
         std::fs::write(&config, lines.join("\n")).unwrap();
         let settings = load(&Overrides { config: Some(config), ..Overrides::default() }, |_| None).unwrap();
         assert!(!settings.engines.is_empty() && !settings.keys.is_empty() && !settings.collectors.is_empty());
+    }
+
+    #[test]
+    fn the_api_saves_nowhere_but_below_the_watched_directory() {
+        let set = |value: &'static str| {
+            load(&Overrides::default(), move |name| {
+                (name == "BENCHLET_API_SAVE_TO").then(|| value.to_owned())
+            })
+        };
+        assert_eq!(set("from/the-api").unwrap().api.save_to, Path::new("from/the-api"));
+        for value in ["/etc", "../x", "a/../../x", ".hidden", "./x"] {
+            assert!(set(value).unwrap_err().to_string().contains("below the watched one"), "{value}");
+        }
     }
 
     #[test]

@@ -12,10 +12,11 @@ use super::phase_words::{self, Summary};
 use super::run_selection::{self, Selected};
 use super::{
     condition_words, conversation_table, history, judging_words, load_spec, load_table, logs, model_files,
-    request_json, state_dir,
+    state_dir,
 };
 use crate::load::Progress;
 use crate::models::shown;
+use crate::report::request_document;
 use crate::request::diagnostic::Located;
 use crate::request::quantities::spoken_time;
 use crate::request::valid::Spec;
@@ -59,7 +60,7 @@ pub fn run(verb: &Describe, settings: &Settings, console: &mut Console) -> Resul
         Selected::Run(row) => {
             let line = line_of(&store, &row)?;
             match verb.output {
-                Some(how) => console.structured(&request_json::run(&store, &row, &line)?, how),
+                Some(how) => console.structured(&request_document::run(&store, &row, &line)?, how),
                 None => describe_run(&store, settings, &row, &line, console),
             }
         }
@@ -67,7 +68,7 @@ pub fn run(verb: &Describe, settings: &Settings, console: &mut Console) -> Resul
             let summary = store.request_summaries(Some(&name))?.pop();
             match (summary, verb.output) {
                 (Some(summary), Some(how)) => {
-                    console.structured(&request_json::request(&store, &summary)?, how)
+                    console.structured(&request_document::request(&store, &summary)?, how)
                 }
                 (Some(summary), None) => describe_request(&store, settings, &summary, console),
                 (None, _) => Err(CliError::not_found(format!("the file of the request {name} was removed"))
@@ -84,7 +85,7 @@ fn refused_name(store: &Store, verb: &Describe, console: &mut Console) -> Result
         return Ok(None);
     };
     if let Some(how) = verb.output {
-        return console.structured(&request_json::refused(store, &refused)?, how).map(Some);
+        return console.structured(&request_document::refused(store, &refused)?, how).map(Some);
     }
     let mut fields = Fields::new(console);
     fields.put("Name", name)?;
@@ -365,13 +366,13 @@ pub fn results(store: &Store, run: &RunSummary, console: &mut Console) -> Result
         heading(console, "Model files:")?;
         return model_files::table(&[model]).indented(2).print(console);
     }
-    let cases = request_json::cases(store, run.id)?;
+    let cases = request_document::cases(store, run.id)?;
     if cases.is_empty() {
         return Ok(());
     }
     let mark = if run.simulated { "Results (simulated, every figure is made up):" } else { "Results:" };
     heading(console, mark)?;
-    if request_json::are_of_load(&run.kind, &cases) {
+    if request_document::are_of_load(&run.kind, &cases) {
         let cases = load_table::cases(&cases);
         if cases.iter().any(|case| case.conversation.is_some()) {
             return conversations(&cases, console);

@@ -10,9 +10,10 @@ use super::condition_words::marked_phase;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::{self, phase_cell, rate_cell};
-use super::{request_json, run_selection, state_dir};
+use super::{run_selection, state_dir};
 use crate::models::shown;
 use crate::plan::load_plan;
+use crate::report::request_document;
 use crate::request::apply::ApplySource;
 use crate::request::gate::RunSource;
 use crate::request::valid::Spec;
@@ -138,8 +139,8 @@ fn is_unfinished(request: &RequestSummary) -> bool {
 
 fn nothing(verb: &Get, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     match verb.output {
-        Some(Format::Json) => console.json(&request_json::list(Vec::new())),
-        Some(Format::Yaml) => console.yaml(&request_json::list(Vec::new())),
+        Some(Format::Json) => console.json(&request_document::list(Vec::new())),
+        Some(Format::Yaml) => console.yaml(&request_document::list(Vec::new())),
         Some(Format::Name | Format::Wide) | None => {
             let state = settings.state.display();
             console.note(match state_dir::controller(settings) {
@@ -219,11 +220,11 @@ fn print_all(
         Some(format @ (Format::Json | Format::Yaml)) => {
             let mut items: Vec<_> = requests
                 .iter()
-                .map(|request| request_json::request(store, request))
+                .map(|request| request_document::request(store, request))
                 .collect::<Result<_, _>>()?;
             let whole = match which {
                 Which::Name(_) => items.pop().unwrap_or_default(),
-                Which::All | Which::Kind(_) => request_json::list(items),
+                Which::All | Which::Kind(_) => request_document::list(items),
             };
             if format == Format::Json { console.json(&whole) } else { console.yaml(&whole) }
         }
@@ -262,10 +263,10 @@ fn print_change(
 ) -> Result<(), CliError> {
     let Sight { verb, store, .. } = sight;
     match verb.output {
-        Some(Format::Json) => console.json_line(&request_json::request(store, request)?),
+        Some(Format::Json) => console.json_line(&request_document::request(store, request)?),
         Some(Format::Yaml) => {
             console.line("---")?;
-            console.yaml(&request_json::request(store, request)?)
+            console.yaml(&request_document::request(store, request)?)
         }
         Some(Format::Name) => console.line(format!("{}/{}", request.kind.to_lowercase(), request.name)),
         Some(Format::Wide) | None => {

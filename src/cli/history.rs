@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Style, Table, age, short_duration};
 use super::phase_words::{self, phase_cell, rate_cell, short_id, short_params};
-use super::{request_json, run_selection, state_dir};
+use super::{run_selection, state_dir};
+use crate::report::request_document;
 use crate::run::phase::Phase;
 use crate::settings::Settings;
 use crate::store::overview::RunSummary;
@@ -60,7 +61,7 @@ pub fn run(verb: &History, settings: &Settings, console: &mut Console) -> Result
 }
 
 fn print(runs: &[RunSummary], verb: &History, console: &mut Console) -> Result<(), CliError> {
-    let items = || request_json::list(runs.iter().map(request_json::run_line).collect());
+    let items = || request_document::list(runs.iter().map(request_document::run_line).collect());
     match verb.output {
         Some(Format::Json) => console.json(&items()),
         Some(Format::Yaml) => console.yaml(&items()),

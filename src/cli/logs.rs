@@ -10,9 +10,9 @@ use clap::Args;
 use super::error::CliError;
 use super::output::Console;
 use super::{run_selection, state_dir};
+pub use crate::controller::run_output::launches;
 use crate::executor::{STDERR, STDOUT};
 use crate::report::escape::visible;
-use crate::run::plan::Step;
 use crate::run::step::TaskId;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -50,32 +50,6 @@ pub struct Logs {
 const POLL: Duration = Duration::from_millis(100);
 /// Read at once; a stream may have 256 MiB.
 const CHUNK: u64 = 1 << 20;
-
-/// One launch of a run's last attempt.
-#[derive(Debug, Clone)]
-pub struct Launch {
-    /// From 1.
-    pub number: u32,
-    pub id: TaskId,
-}
-
-/// The launches of a run's last attempt, in their order.
-pub fn launches(row: &RunRow) -> Vec<Launch> {
-    let steps = row.plan.iter().flat_map(|plan| &plan.steps);
-    let tasks = (0u32..).zip(steps).filter_map(|(step, planned)| {
-        let task = match planned {
-            // A server's words say why it does not answer.
-            Step::StartEngine { engine } => Some(&engine.task),
-            Step::Bench { .. }
-            | Step::Load { .. }
-            | Step::StopService { .. }
-            | Step::StartService { .. }
-            | Step::StopEngine { .. } => planned.task(),
-        }?;
-        Some(TaskId { run: row.id, attempt: row.attempt, step, role: task.id.role })
-    });
-    (1..).zip(tasks).map(|(number, id)| Launch { number, id }).collect()
-}
 
 pub fn run(verb: &Logs, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;

@@ -45,7 +45,6 @@ mod planning_words;
 pub mod rank;
 mod rank_targets;
 pub mod report;
-mod request_json;
 pub mod rerun;
 pub mod revert;
 pub mod run;

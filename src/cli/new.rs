@@ -13,6 +13,7 @@ use crate::plan::flag_map;
 use crate::request::apply::Metric;
 use crate::request::flags::Param;
 use crate::request::schema::API_VERSION;
+pub use crate::request::yaml_text::quoted;
 use crate::request::{tree, valid};
 use crate::settings::Settings;
 
@@ -252,21 +253,6 @@ spec:
     ))
 }
 
-/// A value as YAML reads it back: plain where that is safe, else in double quotes.
-pub fn quoted(value: &str) -> String {
-    let mut characters = value.chars();
-    let begins_well =
-        characters.next().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '_'))
-            || value.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,+*=;@".contains(c);
-    let words_of_yaml = ["null", "Null", "NULL"];
-    if begins_well && value.chars().all(plain) && !words_of_yaml.contains(&value) {
-        return value.to_owned();
-    }
-    // A JSON text is a YAML one.
-    serde_json::Value::from(value).to_string()
-}
-
 /// A comment ends with its line.
 fn one_line(text: &str) -> String {
     super::output::clean(text).into_owned()
@@ -284,34 +270,4 @@ fn check(text: &str) -> Result<(), CliError> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_value_is_read_back_as_it_was() {
-        for value in [
-            "512",
-            "on",
-            "-1",
-            "512,1024",
-            "a b",
-            "x: y",
-            "#",
-            "null",
-            "1e3",
-            "\"q\"",
-            "é",
-            "-x",
-            "blk.*=CPU",
-            "[a",
-        ] {
-            let text = format!("k: {}\n", quoted(value));
-            let stream = tree::parse(&text);
-            let root = stream.documents[0].root.as_ref().unwrap();
-            assert_eq!(root.get("k").unwrap().text(), Some(value), "{text}");
-        }
-    }
 }

@@ -13,8 +13,8 @@ use super::{block_on, plan_load, state_dir};
 use crate::controller::surroundings::{Asked, Place, find_service, look_around};
 use crate::executor::DockerExecutor;
 use crate::intake::load::{self, Content, Loaded};
-use crate::plan::bench_matrix::{Given, Matrix};
-use crate::plan::docker_command;
+use crate::plan::bench_matrix::Matrix;
+use crate::plan::bench_preview::BenchPreview;
 use crate::plan::llama_bench_command::{self, Surroundings};
 use crate::plan::service::{Service, ServiceKind};
 use crate::request::llama_bench::LlamaBench;
@@ -185,25 +185,8 @@ struct Planned {
 
 impl Planned {
     fn of(request: String, blueprint: Blueprint, timeout_ms: u64, service: &Service) -> Self {
-        let mut task = blueprint.template.clone();
-        let program = blueprint.tool_candidates.first().cloned();
-        task.argv.splice(0..0, program.unwrap_or_else(|| vec!["llama-bench".to_owned()]));
-        let command = docker_command::command_line(&task, None);
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-        let mut matrix = Matrix::new(threads);
-        let mut warnings = blueprint.warnings.clone();
-        for param in &blueprint.params {
-            match matrix.give(&param.flag, &param.value) {
-                Ok(Given::Taken | Given::Other) => {}
-                Err(bad) => {
-                    warnings.push(format!("llama-bench may refuse {} \"{}\": {bad}", param.flag, param.value))
-                }
-            }
-        }
-        if matrix.count() == 0 {
-            warnings.push("no test is left to run: prompt and generation are both 0".to_owned());
-        }
-        let command = service.masked(&command);
+        let BenchPreview { command, matrix, warnings } = BenchPreview::of(&blueprint, service, threads);
         Self { request, blueprint, timeout_ms, command, matrix, warnings }
     }
 

@@ -7,8 +7,8 @@ use super::environment;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table};
 use crate::controller::surroundings::{SIMULATED, simulated_service};
-use crate::plan::service::{ModelReference, Service};
-use crate::run::step::GpuSelection;
+use crate::plan::service::Service;
+use crate::report::service_document::{self, flags, gpus, model, source};
 use crate::service::catalogue::Catalogue;
 use crate::settings::Settings;
 
@@ -40,7 +40,7 @@ pub fn run(verb: &Services, settings: &Settings, console: &mut Console) -> Resul
     match verb.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
             let problems: Vec<String> = catalogue.problems().iter().map(ToString::to_string).collect();
-            let items: Vec<Value> = all.iter().map(|service| as_json(service)).collect();
+            let items: Vec<Value> = all.iter().map(|service| service_document::of(service)).collect();
             let whole = json!({ "items": items, "problems": problems });
             return if format == Format::Json { console.json(&whole) } else { console.yaml(&whole) };
         }
@@ -81,55 +81,4 @@ fn table(services: &[&Service], wide: bool) -> Table {
         table.row(cells);
     }
     table
-}
-
-fn model(service: &Service) -> Option<String> {
-    match &service.model {
-        ModelReference::File(name) | ModelReference::Hub(name) => Some(service.masked(name)),
-        ModelReference::Unknown => None,
-    }
-}
-
-fn gpus(service: &Service) -> Option<String> {
-    service.container.gpus.as_ref().map(|gpus| match &gpus.which {
-        GpuSelection::All => "all".to_owned(),
-        GpuSelection::Count(count) => format!("any {count}"),
-        GpuSelection::Ids(ids) => ids.join(","),
-    })
-}
-
-fn source(service: &Service) -> String {
-    let origin = &service.origin;
-    let files: Vec<String> = origin
-        .compose_file
-        .iter()
-        .chain(&origin.services_json)
-        .map(|path| path.display().to_string())
-        .collect();
-    if files.is_empty() { "built in".to_owned() } else { files.join(" ") }
-}
-
-fn flags(service: &Service) -> String {
-    let words: Vec<String> = service
-        .flags
-        .iter()
-        .map(|flag| match &flag.value {
-            Some(value) => format!("{} {value}", flag.name),
-            None => flag.name.clone(),
-        })
-        .collect();
-    service.masked(&words.join(" "))
-}
-
-fn as_json(service: &Service) -> Value {
-    json!({
-        "name": service.name,
-        "kind": service.kind.as_str(),
-        "image": service.container.image,
-        "model": model(service),
-        "gpus": gpus(service),
-        "ports": service.ports,
-        "flags": flags(service),
-        "source": source(service),
-    })
 }

@@ -1,7 +1,7 @@
 //! What every part of the controller shares: settings, store, executors, jobs, claims. Handles only;
 //! the loop owns the state.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::claims::Claims;
 use super::jobs::Jobs;
+use super::meter::Meter;
 use crate::executor::{DockerExecutor, Executor, ProcessExecutor};
 use crate::run::clock::Now;
 use crate::run::plan::ExecutorKind;
@@ -31,10 +32,51 @@ pub struct Context {
     /// Applies that this process carries out now.
     pub applying: Arc<Mutex<HashSet<Uuid>>>,
     pub wake: mpsc::UnboundedSender<String>,
+    /// Requests whose files this process writes, until the loop has taken note of them.
+    pub expected: Arc<Mutex<HashMap<String, Expected>>>,
+    pub meter: Meter,
     pub boot_id: String,
 }
 
+/// A request that is recorded before its file can have been seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Its file is being written.
+    Writing,
+    /// It is there, at this path below the root.
+    Written(PathBuf),
+}
+
 impl Context {
+    /// Announces a request before its record can be found.
+    pub fn expect(&self, request: &str, what: Expected) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(request.to_owned(), what);
+    }
+
+    pub fn expect_no_more(&self, request: &str) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(request);
+    }
+
+    /// Whether the request's file is just being written, so that it cannot be absent.
+    pub fn is_writing(&self, request: &str) -> bool {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.get(request) == Some(&Expected::Writing)
+    }
+
+    /// The requests whose files have been written since the last call.
+    pub fn take_written(&self) -> Vec<(String, PathBuf)> {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = Vec::new();
+        expected.retain(|name, what| match what {
+            Expected::Writing => true,
+            Expected::Written(path) => {
+                written.push((name.clone(), std::mem::take(path)));
+                false
+            }
+        });
+        written
+    }
+
     pub fn now(&self) -> Now {
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let boot_ms = boot.tv_sec.unsigned_abs() * 1000 + boot.tv_nsec.unsigned_abs() / 1_000_000;

@@ -13,10 +13,10 @@ use super::context::Context;
 use super::doorbell::Doorbell;
 use super::execute::{ExecuteError, execute};
 use super::observe::{Snapshot, observe};
-use super::orphans;
 use super::queue::{Priority, Queue};
 use super::start::Opened;
 use super::status_keeper::{OFTEN, Sight, StatusKeeper};
+use super::{orphans, submit};
 use crate::decide::observed::Document;
 use crate::decide::{Action, Decision, next_action};
 use crate::files::lock::LockFile;
@@ -155,7 +155,11 @@ impl Controller {
             while let Ok(name) = self.wakes.try_recv() {
                 self.queue.wake(&name, Priority::High);
             }
+            for (name, path) in self.context.take_written() {
+                self.sources.expect(name, path);
+            }
             self.start_passes();
+            self.context.meter.note_queue(self.queue.depth());
             let sight = sight!(self);
             self.status.write_due(&sight).await;
             let idle = self.passes.is_empty() && self.queue.depth() == 0;
@@ -202,6 +206,9 @@ impl Controller {
                 self.queue.wake(request, Priority::High);
             }
         }
+        if self.whole {
+            submit::finish_all(&self.context)?;
+        }
         Ok(match sources {
             Sources::Watch(options) => crate::intake::watcher_task::spawn(options).0,
             Sources::Given(events) => {
@@ -230,6 +237,7 @@ impl Controller {
     fn tell_started(&mut self) {
         if let Some(since) = self.starting_since.take() {
             self.forget_gone();
+            self.context.meter.note_started();
             let (requests, took) = (self.sources.names().count(), since.elapsed());
             tracing::info!(requests, ?took, "every request was looked at");
         }
@@ -272,6 +280,7 @@ impl Controller {
             self.note_change(&change, starting);
         }
         if self.sources.degraded() != degraded.as_deref() {
+            self.context.meter.note_degraded(self.sources.degraded().is_some());
             if let Some(reason) = self.sources.degraded() {
                 tracing::warn!(reason, "the watched root is degraded; nothing counts as deleted");
             }
@@ -317,13 +326,10 @@ impl Controller {
             let snapshot = self.snapshot(&name);
             let context = self.context.clone();
             let handle = self.passes.spawn(async move {
-                let observed = observe(&context, snapshot).await?;
-                let decision = next_action(&observed);
-                tracing::debug!(request = observed.name, reason = %decision.reason, action = ?decision.action, "decided");
-                match execute(&context, &observed, &decision).await {
-                    Ok(()) => Ok(decision),
-                    Err(error) => Err(PassError::Execute { error, decision: Box::new(decision) }),
-                }
+                let began = Instant::now();
+                let outcome = pass(&context, snapshot).await;
+                context.meter.passed(began.elapsed(), outcome.is_ok());
+                outcome
             });
             self.names.insert(handle.id(), name);
         }
@@ -342,7 +348,10 @@ impl Controller {
     fn document(&self, name: &str) -> Document {
         let (Some(source), Some(file)) = (self.sources.document(name), self.sources.holder(name)) else {
             // Before the first listing nothing can be said, and of files that were not given nothing ever.
-            let known = self.whole && self.sources.is_started() && !self.sources.is_awaited(name);
+            let known = self.whole
+                && self.sources.is_started()
+                && !self.sources.is_awaited(name)
+                && !self.context.is_writing(name);
             return Document::Absent { confirmed: known };
         };
         match source.state {
@@ -479,6 +488,17 @@ impl Controller {
         let sweep = if self.unlisted.is_empty() { far } else { self.next_sweep };
         let queue = self.queue.next_due().unwrap_or(far);
         sweep.min(queue).min(self.status.next_timer())
+    }
+}
+
+/// Looks at one request, decides, and carries that out.
+async fn pass(context: &Context, snapshot: Snapshot) -> Result<Decision, PassError> {
+    let observed = observe(context, snapshot).await?;
+    let decision = next_action(&observed);
+    tracing::debug!(request = observed.name, reason = %decision.reason, action = ?decision.action, "decided");
+    match execute(context, &observed, &decision).await {
+        Ok(()) => Ok(decision),
+        Err(error) => Err(PassError::Execute { error, decision: Box::new(decision) }),
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::claims::Claims;
 use super::context::{Context, DockerLink};
 use super::jobs::Jobs;
+use super::meter::Meter;
 use crate::executor::ProcessExecutor;
 use crate::files::lock::{Holder, LockError, LockFile};
 use crate::files::{boot, private_dir};
@@ -68,6 +69,8 @@ pub async fn open(settings: Settings, what: &str) -> Result<Opened, StartError> 
         process: Arc::new(process),
         jobs: Jobs::new(wake.clone()),
         applying: Arc::default(),
+        expected: Arc::default(),
+        meter: Meter::default(),
         settings: Arc::new(settings),
         store,
         instance,

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,30 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     write_and_rename(path, &directory, name, bytes, Permissions { mode, owner: None })
 }
 
+/// Creates a file with its content in one step; `false` where something has that name already, which is
+/// then left as it is.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, FileError> {
+    let (directory, name) = open_parent(path)?;
+    let permissions = Permissions { mode, owner: None };
+    put_in_place(path, &directory, bytes, permissions, |temporary| {
+        match fs::renameat_with(&directory, temporary, &directory, name, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => fs::unlinkat(&directory, temporary, AtFlags::empty()).map(|()| false),
+            // A file system that cannot say "not over another one" in one step.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                match fs::linkat(&directory, temporary, &directory, name, AtFlags::empty()) {
+                    Ok(()) => fs::unlinkat(&directory, temporary, AtFlags::empty()).map(|()| true),
+                    Err(Errno::EXIST) => {
+                        fs::unlinkat(&directory, temporary, AtFlags::empty()).map(|()| false)
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    })
+}
+
 /// Replaces a file that belongs to the user: links are followed to the file they mean, whose
 /// permissions and owner are kept. The file must exist.
 pub fn replace_through_link(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
@@ -106,20 +130,34 @@ fn write_and_rename(
     bytes: &[u8],
     permissions: Permissions,
 ) -> Result<(), FileError> {
+    put_in_place(path, directory, bytes, permissions, |temporary| {
+        fs::renameat(directory, temporary, directory, name)
+    })
+}
+
+/// Writes a temporary file, lets `place` give it its name, and makes both durable.
+fn put_in_place<T>(
+    path: &Path,
+    directory: &OwnedFd,
+    bytes: &[u8],
+    permissions: Permissions,
+    place: impl FnOnce(&str) -> Result<T, Errno>,
+) -> Result<T, FileError> {
     let (temporary, file) = create_temporary(directory)
         .map_err(|e| FileError::io(path, "create a temporary file beside it", e))?;
-    let written = fill(file, bytes, permissions).and_then(|()| {
-        fs::renameat(directory, &temporary, directory, name)
-            .map_err(|e| ("put the new content in place", e.into()))
-    });
-    if let Err((doing, error)) = written {
-        // Best effort: the write's error is what the caller needs to hear.
-        let _ = fs::unlinkat(directory, &temporary, AtFlags::empty());
-        return Err(FileError::io(path, doing, error));
-    }
+    let written = fill(file, bytes, permissions)
+        .and_then(|()| place(&temporary).map_err(|e| ("put the new content in place", e.into())));
+    let placed = match written {
+        Ok(placed) => placed,
+        Err((doing, error)) => {
+            // Best effort: the write's error is what the caller needs to hear.
+            let _ = fs::unlinkat(directory, &temporary, AtFlags::empty());
+            return Err(FileError::io(path, doing, error));
+        }
+    };
     match fs::fsync(directory) {
         // Some network and user-space file systems cannot sync a directory; the rename happened.
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Ok(()) | Err(Errno::INVAL) => Ok(placed),
         Err(error) => Err(FileError::io(path, "make the rename durable", error)),
     }
 }
@@ -173,6 +211,18 @@ mod tests {
         replace(&path, b"two", 0o644).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(mode_of(&path), 0o644);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_created_once_and_what_is_there_is_left() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.yaml");
+        assert!(create(&path, b"ours", 0o600).unwrap());
+        assert_eq!(mode_of(&path), 0o600);
+        std::fs::write(&path, "theirs").unwrap();
+        assert!(!create(&path, b"ours", 0o600).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
     }
 

@@ -163,6 +163,14 @@ impl SourceMap {
         self.unseen.contains_key(name)
     }
 
+    /// A file that has the name was written a moment ago; it is absent only once listings say so.
+    pub fn expect(&mut self, name: String, path: PathBuf) {
+        if !self.claims.contains_key(&name) {
+            self.unseen.insert(name.clone(), 0);
+            self.recorded.insert(name, path);
+        }
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(String::as_str)
     }

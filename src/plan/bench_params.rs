@@ -54,7 +54,8 @@ pub fn parameters(
     Ok(resolved)
 }
 
-fn from_service(service: &Service) -> Parameters {
+/// Those that the service's own flags stand for, with the defaults of what is measured.
+pub fn from_service(service: &Service) -> Parameters {
     let (taken, dropped) = flag_map::from_server(&service.flags);
     let mut params: Vec<Param> = taken.into_iter().map(|(flag, value)| Param { flag, value }).collect();
     for (flag, value) in flag_map::DEFAULT_PARAMS {

@@ -7,6 +7,7 @@ pub mod apply_plan;
 pub mod arrivals;
 pub mod bench_matrix;
 pub mod bench_params;
+pub mod bench_preview;
 mod builtin_chat_templates;
 pub mod builtin_prompts;
 pub mod chat_template;

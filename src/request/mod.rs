@@ -38,3 +38,4 @@ pub mod server_flags;
 pub mod thresholds;
 pub mod tree;
 pub mod valid;
+pub mod yaml_text;

@@ -32,6 +32,50 @@ impl super::Store {
     }
 }
 
+/// An event of any request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedEvent {
+    pub id: i64,
+    pub at: String,
+    pub request: Option<String>,
+    pub run: Option<String>,
+    pub reason: String,
+    pub message: String,
+}
+
+impl super::Store {
+    /// The number of the newest event; 0 where there is none.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn newest_event(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT coalesce(max(id), 0) FROM events";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        })
+    }
+
+    /// The events after a number, oldest first.
+    ///
+    /// # Errors
+    /// SQLite's own.
+    pub fn events_after(&self, id: i64, most: u32) -> Result<Vec<NumberedEvent>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id, at, request, run_id, reason, message FROM events WHERE id > ?1 ORDER BY id LIMIT ?2";
+            all(connection, sql, params![id, most], |row| {
+                Ok(NumberedEvent {
+                    id: row.get(0)?,
+                    at: row.get(1)?,
+                    request: row.get(2)?,
+                    run: row.get(3)?,
+                    reason: row.get(4)?,
+                    message: row.get(5)?,
+                })
+            })
+        })
+    }
+}
+
 pub fn note(
     connection: &Connection,
     request: Option<&str>,

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod conditions;
 pub mod events;
 pub mod facts;
+pub mod figures_by_service;
 pub mod foreign_database;
 mod foreign_rows;
 pub mod imports;
@@ -18,7 +19,9 @@ pub mod model_history;
 pub mod overview;
 pub mod reports;
 pub mod requests;
+pub mod run_list;
 pub mod runs;
+pub mod submissions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -27,7 +30,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 /// The schema version that this binary reads and writes (`user_version`).
-const SCHEMA_VERSION: i64 = 7;
+const SCHEMA_VERSION: i64 = 8;
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_load_tests.sql"),
@@ -36,6 +39,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("migrations/0005_judging.sql"),
     include_str!("migrations/0006_condition_words.sql"),
     include_str!("migrations/0007_reports.sql"),
+    include_str!("migrations/0008_submissions.sql"),
 ];
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(10);

@@ -67,7 +67,7 @@ pub struct AppliedLast {
     pub ended_at: Option<String>,
 }
 
-const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS run_kind, r.service, \
+pub(super) const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS run_kind, r.service, \
     r.generation AS run_generation, r.state_json, r.simulated, \
     json_extract(r.blueprint_json, '$.launches') AS launches, b.params_json, b.pp_avg_ts, b.pp_stddev_ts, \
     b.tg_avg_ts, b.tg_stddev_ts, r.headline, r.created_at AS run_created_at, r.started_at, r.completed_at";
@@ -136,7 +136,7 @@ impl super::Store {
     }
 }
 
-fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
+pub(super) fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {
     let params: Option<String> = row.get("params_json")?;
     let params: Option<serde_json::Map<String, serde_json::Value>> =
         params.map(|text| decode("parameters", &text)).transpose()?;

@@ -55,12 +55,28 @@ fn modules_import_only_what_the_architecture_allows() {
             if is_module && imported != module && !allowed.contains(&imported) {
                 problems.push(format!("{}:{line}: {module} imports {imported}", file.display()));
             }
+            if module == "api" && is_inside_the_controller(&path) {
+                problems.push(format!("{}:{line}: api reaches into {path}", file.display()));
+            }
             if module == "cli" && is_handler(&path) {
                 problems.push(format!("{}:{line}: cli imports the handler {path}", file.display()));
             }
         }
     }
     assert_no(problems, "imports against the architecture; see `may_import` in this test");
+}
+
+/// What the API may have of the controller: handles to ask and to leave orders with. The loop, its passes and its
+/// queue are nobody else's.
+const HANDLES: &[&str] =
+    &["apply_job", "context", "doorbell", "live", "meter", "run_output", "submit", "surroundings"];
+
+fn is_inside_the_controller(path: &str) -> bool {
+    match path.split("::").collect::<Vec<_>>().as_slice() {
+        ["controller", part, ..] => !HANDLES.contains(part),
+        ["controller"] => true,
+        _ => false,
+    }
 }
 
 /// The command line starts the API and knows none of its resources.

@@ -2,6 +2,12 @@
 //! system, the binary. One binary, so that it links once; a file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod api_access;
+mod api_benchmarks;
+mod api_client;
+mod api_document;
+mod api_resources;
+mod api_streams;
 mod apply;
 mod architecture;
 mod chat_templates;

@@ -27,6 +27,8 @@ fn the_steps_for_the_real_thing_end_with_the_winning_flag_in_the_compose_file() 
         .args(["-c", &script])
         .env("PATH", format!("{}:{}", binary.display(), std::env::var("PATH").unwrap()))
         .env("BENCHLET_LOCK_DIR", place.path().join("locks"))
+        // Whoever tests may have the usual port in use.
+        .env("BENCHLET_LISTEN", "127.0.0.1:0")
         .env("CARGO_MANIFEST_DIR", place.path())
         .output()
         .unwrap();

@@ -1,17 +1,16 @@
-//! `-o json|yaml` of requests and runs: the shape of the status files.
+//! Requests and runs as JSON, for `-o json|yaml` and the API: the shape of the status files.
 
 use serde_json::{Map, Value, json};
 
-use super::error::CliError;
-use super::phase_words::{self, Summary};
+use super::phase_summary::{self, Summary};
 use crate::request::diagnostic::Located;
 use crate::request::schema::API_VERSION;
 use crate::request::valid::Spec;
-use crate::store::Store;
 use crate::store::applies::{ApplyRow, ApplyState};
 use crate::store::conditions::RefusedName;
 use crate::store::overview::{RequestSummary, RunSummary};
 use crate::store::runs::{Filter, RunRow};
+use crate::store::{Store, StoreError};
 
 /// Runs in `history`.
 pub const HISTORY: u32 = 10;
@@ -25,8 +24,8 @@ pub fn list(items: Vec<Value>) -> Value {
 ///
 /// # Errors
 /// The store's own.
-pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliError> {
-    let summary = phase_words::of_request(request);
+pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, StoreError> {
+    let summary = phase_summary::of_request(request);
     let mut status = Map::new();
     put_summary(&mut status, &summary);
     put_conditions(&mut status, store, &request.name)?;
@@ -74,7 +73,7 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, CliErro
 ///
 /// # Errors
 /// The store's own.
-pub fn refused(store: &Store, refused: &RefusedName) -> Result<Value, CliError> {
+pub fn refused(store: &Store, refused: &RefusedName) -> Result<Value, StoreError> {
     let condition = &refused.condition;
     let mut status = Map::new();
     put_summary(&mut status, &Summary::new("Invalid", &*condition.reason, &*condition.message));
@@ -82,7 +81,7 @@ pub fn refused(store: &Store, refused: &RefusedName) -> Result<Value, CliError> 
     Ok(json!({ "apiVersion": API_VERSION, "metadata": { "name": refused.name }, "status": status }))
 }
 
-fn put_conditions(status: &mut Map<String, Value>, store: &Store, name: &str) -> Result<(), CliError> {
+fn put_conditions(status: &mut Map<String, Value>, store: &Store, name: &str) -> Result<(), StoreError> {
     let all = store.conditions(name)?;
     let problems: Vec<&Located> = all.iter().flat_map(|named| &named.condition.problems).collect();
     if !problems.is_empty() {
@@ -126,7 +125,7 @@ fn run_head(run: &RunSummary) -> Value {
 
 /// A run in a list.
 pub fn run_line(run: &RunSummary) -> Value {
-    let summary = phase_words::of_run(&run.kind, &run.state);
+    let summary = phase_summary::of_run(&run.kind, &run.state);
     let mut line = Map::new();
     line.insert("id".to_owned(), json!(run.id));
     line.insert("request".to_owned(), json!(run.request));
@@ -157,7 +156,7 @@ pub fn run_line(run: &RunSummary) -> Value {
 ///
 /// # Errors
 /// The store's own.
-pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliError> {
+pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, StoreError> {
     let mut value = run_line(line);
     value["attempt"] = json!(row.attempt);
     value["command"] = json!(row.plan.as_ref().map(|plan| &plan.command));
@@ -182,7 +181,7 @@ pub fn run(store: &Store, row: &RunRow, line: &RunSummary) -> Result<Value, CliE
 ///
 /// # Errors
 /// The store's own.
-pub fn results(store: &Store, run: &RunSummary) -> Result<Value, CliError> {
+pub fn results(store: &Store, run: &RunSummary) -> Result<Value, StoreError> {
     let cases = cases(store, run.id)?;
     if are_of_load(&run.kind, &cases) {
         return Ok(json!({ "simulated": run.simulated, "cases": cases }));
@@ -208,13 +207,16 @@ pub fn are_of_load(kind: &str, cases: &[Value]) -> bool {
 
 /// # Errors
 /// The store's own, or a case that is no JSON.
-pub fn cases(store: &Store, run: uuid::Uuid) -> Result<Vec<Value>, CliError> {
+pub fn cases(store: &Store, run: uuid::Uuid) -> Result<Vec<Value>, StoreError> {
     let texts = store.cases(run)?;
-    texts.iter().map(|text| serde_json::from_str(text).map_err(CliError::from)).collect()
+    let decode = |text: &String| {
+        serde_json::from_str(text).map_err(|source| StoreError::Decode { what: "case", source })
+    };
+    texts.iter().map(decode).collect()
 }
 
 pub fn apply(row: &ApplyRow) -> Value {
-    let summary = phase_words::of_apply(&row.state);
+    let summary = phase_summary::of_apply(&row.state);
     let mut value = Map::new();
     value.insert("id".to_owned(), json!(row.id));
     value.insert("run".to_owned(), json!(row.run));
