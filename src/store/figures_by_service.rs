@@ -4,6 +4,7 @@
 use rusqlite::Row;
 
 use super::{Store, StoreError, all};
+use crate::run::phase::Phase;
 
 /// The last completed run of a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +26,14 @@ impl Store {
     /// SQLite's own.
     pub fn runs_by_phase(&self) -> Result<Vec<(String, u64)>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT phase, count(*) FROM runs GROUP BY phase";
-            all(connection, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            // One count a phase is a walk along its index; grouping compares every row with the next.
+            let sql = "SELECT count(*) FROM runs WHERE phase = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let count = |phase: Phase| {
+                let count = statement.query_row([phase.as_str()], |row| row.get(0))?;
+                Ok((phase.as_str().to_owned(), count))
+            };
+            Phase::ALL.into_iter().map(count).collect()
         })
     }
 
@@ -47,12 +54,19 @@ impl Store {
     /// SQLite's own.
     pub fn last_figures(&self, most: u32) -> Result<Vec<LastFigures>, StoreError> {
         self.read(|connection| {
-            let sql = "SELECT r.service, r.simulated, b.pp_avg_ts, b.tg_avg_ts, r.completed_at,
+            // From one service to the next along the index, whatever the number of their runs.
+            let sql = "WITH RECURSIVE s (service) AS (
+                    SELECT min(service) FROM runs WHERE phase = 'Completed'
+                    UNION ALL
+                    SELECT (SELECT min(service) FROM runs WHERE phase = 'Completed' AND service > s.service)
+                    FROM s WHERE s.service IS NOT NULL LIMIT ?1
+                )
+                SELECT r.service, r.simulated, b.pp_avg_ts, b.tg_avg_ts, r.completed_at,
                     (SELECT max(x.requests_per_second) FROM benchmark_results x
                      WHERE x.run_id = r.id AND x.valid = 1) AS requests_per_second
-                FROM (SELECT service, max(seq) AS seq FROM runs WHERE phase = 'Completed' GROUP BY service
-                      LIMIT ?1) n
-                CROSS JOIN runs r ON r.seq = n.seq
+                FROM s
+                CROSS JOIN runs r ON r.seq =
+                    (SELECT max(seq) FROM runs WHERE phase = 'Completed' AND service = s.service)
                 LEFT JOIN benchmark_runs b ON b.id = r.id
                 WHERE r.kind IN ('LlamaBench', 'LoadTest', 'Conversation') AND r.service <> ''
                 ORDER BY r.service";
