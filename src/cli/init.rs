@@ -26,7 +26,7 @@ pub struct Init {
 }
 
 /// The files of this repository, so that what is tried there is what is written here.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("config/benchlet.toml", include_str!("../../config/benchlet.toml")),
     ("requests/quickstart/simulated.yaml", include_str!("../../requests/quickstart/simulated.yaml")),
     ("requests/quickstart/load-test.yaml", include_str!("../../requests/quickstart/load-test.yaml")),
@@ -35,6 +35,8 @@ const FILES: [(&str, &str); 8] = [
     ("requests/conversation.yaml", include_str!("../../requests/conversation.yaml")),
     ("requests/apply.yaml", include_str!("../../requests/apply.yaml")),
     ("requests/model.yaml", include_str!("../../requests/model.yaml")),
+    ("requests/baseline.yaml", include_str!("../../requests/baseline.yaml")),
+    ("requests/comparison.yaml", include_str!("../../requests/comparison.yaml")),
 ];
 
 /// The schemas that the first lines of requests and of conversations name.

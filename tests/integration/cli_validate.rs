@@ -242,7 +242,7 @@ fn init_writes_a_tree_that_is_valid_and_overwrites_nothing() {
     let fresh = place.say(&["init", "fresh"]);
     assert_eq!(fresh.code, 0);
     let checked = place.say(&["validate", "fresh/requests", "--config", "fresh/config/benchlet.toml"]);
-    assert_eq!((checked.code, checked.out.as_str()), (0, "7 valid requests in 7 files\n"));
+    assert_eq!((checked.code, checked.out.as_str()), (0, "9 valid requests in 9 files\n"));
 }
 
 #[test]
@@ -272,6 +272,8 @@ fn the_schema_takes_every_request_that_validation_takes() {
         "requests/load-test.yaml",
         "requests/apply.yaml",
         "requests/model.yaml",
+        "requests/baseline.yaml",
+        "requests/comparison.yaml",
         "examples/compose/requests/tiny.yaml",
         "examples/compose/requests/qwen3.yaml",
         "examples/compose/requests/tiny-load.yaml",
@@ -288,7 +290,7 @@ fn the_schema_takes_every_request_that_validation_takes() {
         assert_eq!(said.code, 0, "{sample}: {}", said.out);
         checked += 1;
     }
-    assert_eq!(checked, 13);
+    assert_eq!(checked, 15);
     let bad: Value = serde_yaml::from_str(BAD.split("---").next().unwrap()).unwrap();
     assert!(!validator.is_valid(&bad));
 }
