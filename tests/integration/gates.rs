@@ -222,3 +222,25 @@ fn a_comparison_with_the_run_before_needs_no_baseline() {
         bench.until_status("check", "a comparison that failed", reason_is("GatePassed", "PolicyFail"));
     assert_eq!(verdict(&status)["against"], "load before");
 }
+
+#[test]
+fn noise_has_the_controller_measure_a_request_so_often_and_keeps_how_far_its_runs_lie_apart() {
+    let (server, mut bench) = (Flaky::new(), Workbench::without_docker());
+    bench.save_load("load", &spec(&server, ""));
+    bench.serve();
+    bench.until_phase("load", "Completed");
+    let said = bench.say(&["noise", "load", "--runs", "3", "-o", "json"]).good();
+    assert_eq!(bench.runs("load").len(), 4);
+    assert!(said.err.contains("3 of 3: the run "), "{}", said.err);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let items = told["items"].as_array().unwrap();
+    let of = |figure: &str| items.iter().find(|item| item["figure"] == figure);
+    let p95 = of("response_time_p95").unwrap_or_else(|| panic!("{told:#}"));
+    assert_eq!((&p95["case"], &p95["runs"]), (&json!("r=100/s"), &json!(3)));
+    assert!(p95["relative"].as_f64().unwrap() >= 0.0);
+    let kept: u64 = bench
+        .database()
+        .query_row("SELECT count(*) FROM noise_floors WHERE request = 'load'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, items.len() as u64);
+}
