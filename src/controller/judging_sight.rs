@@ -12,10 +12,14 @@ use crate::run::reason::{Reason, Refusal};
 use crate::store::runs::RunRow;
 use crate::store::{Store, StoreError};
 
+/// `ordered`: a command waits for the request.
+///
 /// # Errors
 /// The store's own.
-pub fn look(store: &Store, record: &Record) -> Result<Judging, StoreError> {
+pub fn look(store: &Store, record: &Record, ordered: bool) -> Result<Judging, StoreError> {
     match (&record.spec, &record.control.gate) {
+        // It pins once; nothing has to be read for one that has.
+        (Spec::Baseline(_), _) if !ordered && is_satisfied(record) => Ok(Judging::Nothing),
         (Spec::Baseline(spec), _) => {
             let found = match judge::source(store, &spec.source, None)? {
                 Ok(row) => match comparands::fit_for_baseline(store, &row) {
@@ -54,6 +58,12 @@ pub fn look(store: &Store, record: &Record) -> Result<Judging, StoreError> {
     }
 }
 
+fn is_satisfied(record: &Record) -> bool {
+    let token = record.control.rerun.as_ref();
+    record.satisfied_hash.as_ref() == Some(&record.spec_hash)
+        && token.is_none_or(|token| record.satisfied_rerun.as_ref() == Some(token))
+}
+
 /// A verdict without a baseline gives way once there is one.
 fn due(
     store: &Store,
@@ -63,7 +73,9 @@ fn due(
     with: &ComparedWith,
 ) -> Result<Judging, StoreError> {
     let run: Uuid = candidate.id;
-    let judged = match store.judgement(&record.name, run, &gate_hash)? {
+    // The newest one is what everybody is shown: a gate that was edited and edited back judges again.
+    let newest = store.judgements(&record.name, 1)?.pop();
+    let judged = match newest.filter(|known| known.run == run && known.gate_hash == gate_hash) {
         None => false,
         Some(known) if known.baseline_run.is_some() => true,
         Some(_) => judge::other_side(store, with, candidate)?.is_err(),

@@ -56,8 +56,11 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
         }
     };
     let applies = store.open_applies_of(&name)?;
+    let commands = store.commands_for(&name)?;
     let judging = match &record {
-        Some(record) if run.is_none() && !record.deleted => judging_sight::look(store, record)?,
+        Some(record) if run.is_none() && !record.deleted => {
+            judging_sight::look(store, record, !commands.is_empty())?
+        }
         Some(_) | None => Judging::Nothing,
     };
     Ok(Observed {
@@ -67,7 +70,7 @@ pub async fn observe(context: &Context, snapshot: Snapshot) -> Result<Observed, 
         run,
         owed_applies: owed_applies(store, &name)?,
         applies: applies.into_iter().map(|id| ApplyView { id, working: context.is_applying(id) }).collect(),
-        commands: store.commands_for(&name)?,
+        commands,
         judging,
         world,
         fresh: context.random(),

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::{StoreError, all, decode, encode, events, first, uuid_of};
+use super::{StoreError, all, decode, encode, events, uuid_of};
 use crate::plan::compared_figure::NoiseFloors;
 use crate::plan::comparison::Comparison;
 use crate::request::measure::Measure;
@@ -69,24 +69,6 @@ impl super::Store {
         })
     }
 
-    /// What a gate said of a run; `None` where it has not judged it.
-    ///
-    /// # Errors
-    /// SQLite's own, or a row that cannot be decoded.
-    pub fn judgement(
-        &self,
-        request: &str,
-        run: Uuid,
-        gate_hash: &str,
-    ) -> Result<Option<Judgement>, StoreError> {
-        self.read(|connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM judgements WHERE request_name = ?1 AND run_id = ?2 AND gate_hash = ?3"
-            );
-            first(connection, &sql, params![request, run.to_string(), gate_hash], judgement)
-        })
-    }
-
     /// Live requests that are about other requests' runs, and those whose gate waits for a baseline.
     ///
     /// # Errors
@@ -128,7 +110,7 @@ impl super::Store {
     }
 }
 
-/// Writes a judgement; one without a baseline gives way to it.
+/// Writes a judgement as the newest one, in the place of an earlier one by the same gate.
 ///
 /// # Errors
 /// SQLite's own.
@@ -149,13 +131,9 @@ pub fn save(connection: &Connection, judged: &Judgement) -> Result<(), StoreErro
     let body = Body { against: judged.against.clone(), strict: judged.strict, comparison, why_none };
     connection
         .prepare_cached(
-            "INSERT INTO judgements (request_uid, request_name, run_id, gate_hash, baseline_run, policy, evidence,
+            "INSERT OR REPLACE INTO judgements (request_uid, request_name, run_id, gate_hash, baseline_run, policy, evidence,
                 judgement_json, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (request_name, run_id, gate_hash) DO UPDATE SET
-                request_uid = excluded.request_uid, baseline_run = excluded.baseline_run, policy = excluded.policy,
-                evidence = excluded.evidence, judgement_json = excluded.judgement_json,
-                created_at = excluded.created_at",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             judged.request_uid.to_string(),

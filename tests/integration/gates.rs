@@ -163,6 +163,8 @@ fn a_gate_judges_once_a_baseline_is_there_and_again_when_it_is_edited() {
         "thresholds: { p95_latency: {}, p50_latency: {}, throughput: {}, error_rate: { fail: 60% } }";
     bench.save_load("load", &spec(&server, &format!(", gate: {{ baseline: main, {lenient} }}")));
     bench.until_status("load", "a gate that passed", reason_is("GatePassed", "PolicyPass"));
+    bench.save_load("load", &gated(&server));
+    bench.until_status("load", "a gate that was edited back", reason_is("GatePassed", "PolicyFail"));
     assert_eq!(bench.runs("load").len(), runs, "an edit of the gate measures nothing");
 }
 
