@@ -10,8 +10,6 @@ use crate::report::phase_summary;
 use crate::report::request_document;
 use crate::request::flags::Param;
 use crate::request::valid::Spec;
-use crate::run::phase::EndPhase;
-use crate::run::phase::RunState;
 use crate::store::run_list::ListedRun;
 use crate::store::runs::RunRow;
 use crate::store::{Store, StoreError};
@@ -115,17 +113,7 @@ fn asked(spec: &Spec) -> &[Param] {
 
 /// Kinds without a row of their own in `benchmark_runs` have it in their state.
 fn error_of(listed: &ListedRun) -> Option<String> {
-    let of_state = match &listed.run.state {
-        RunState::Ended(end) if end.phase != EndPhase::Completed => {
-            Some(format!("{}: {}", end.reason, end.message))
-        }
-        RunState::Pending
-        | RunState::Preparing { .. }
-        | RunState::Running { .. }
-        | RunState::Collecting { .. }
-        | RunState::Ended(_) => None,
-    };
-    listed.error_message.clone().or(of_state)
+    listed.error_message.clone().or_else(|| listed.run.state.failure())
 }
 
 /// A run in full.

@@ -9,8 +9,8 @@ use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::short_id;
 use super::{block_on, state_dir};
-use crate::report::comparands;
-use crate::request::gate::{NAME_RULE, is_baseline_name};
+use crate::report::{comparands, judgement_document};
+use crate::request::valid::{NAME_RULE, is_name};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::baselines::{self, Baseline, Scope};
@@ -77,7 +77,7 @@ pub struct Remove {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    if is_baseline_name(text) { Ok(text.to_owned()) } else { Err(NAME_RULE.to_owned()) }
+    if is_name(text) { Ok(text.to_owned()) } else { Err(NAME_RULE.to_owned()) }
 }
 
 pub fn run(verb: &BaselineVerb, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
@@ -132,10 +132,9 @@ fn list(verb: &List, settings: &Settings, console: &mut Console) -> Result<(), C
     };
     let items = || {
         let item = |one: &Baseline| {
-            json!({
-                "name": one.name, one.scope.word(): one.scope.subject(), "run": one.run.to_string(),
-                "setBy": one.set_by, "setAt": one.created_at,
-            })
+            let mut item = judgement_document::baseline(one);
+            item["setBy"] = json!(one.set_by);
+            item
         };
         json!({ "items": all.iter().map(item).collect::<Vec<_>>() })
     };

@@ -13,6 +13,7 @@ use crate::controller::STATE_LOCK;
 use crate::files::lock::{Holder, LockError, LockFile};
 use crate::files::private_dir;
 use crate::request::imported::{self, Format};
+use crate::request::valid::NAME_RULE;
 use crate::settings::Settings;
 use crate::store::{Access, Store};
 
@@ -89,8 +90,7 @@ impl Form {
 /// A state that cannot be used, and whatever is wrong with a file, once all of them were looked at.
 pub fn run(verb: &Import, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     if let Some(name) = verb.name.as_deref().filter(|name| imported::name_of(name) != **name) {
-        return Err(CliError::usage(format!("{name:?} cannot be a name"))
-            .hint("letters, digits, -, _ and ., beginning with a letter or digit, at most 128"));
+        return Err(CliError::usage(format!("{name:?} cannot be a name")).hint(NAME_RULE));
     }
     let store = if verb.dry_run { state_dir::open_if_there(settings)? } else { Some(open(settings)?) };
     let now = state_dir::now();

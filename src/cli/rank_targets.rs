@@ -3,9 +3,10 @@
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Style, Table, clean};
 use super::run_selection;
-use crate::plan::target_ranking::{Candidate, Measure, MeasureRanking, TargetRanking, Verdict};
+use crate::plan::target_ranking::{Candidate, MeasureRanking, TargetRanking, Verdict};
 use crate::report::planning_document::verdict_word;
 use crate::report::{planning, planning_document};
+use crate::request::measure::Measure;
 use crate::run::load_words::{ms, short};
 use crate::store::Store;
 
@@ -55,7 +56,7 @@ fn print(ranking: &TargetRanking, wide: bool, console: &mut Console) -> Result<(
     }
     let mut table = Table::new(&headers);
     for one in &ranking.rankings {
-        if !wide && !USUAL.contains(&one.measure.name().as_str()) {
+        if !wide && !USUAL.contains(&one.measure.to_string().as_str()) {
             continue;
         }
         let Some((first, others)) = one.candidates.split_first() else { continue };
@@ -95,7 +96,7 @@ fn row(ranking: &MeasureRanking, first: &Candidate, others: &[Candidate]) -> Vec
         })
         .collect();
     vec![
-        Cell::new(measure.name()),
+        Cell::new(measure.to_string()),
         Cell::new(&first.target),
         Cell::new(format!("{} {}", figure(measure, first.value), measure.unit())),
         Cell::maybe(bounds(measure, first.interval)),
@@ -107,7 +108,13 @@ fn row(ranking: &MeasureRanking, first: &Candidate, others: &[Candidate]) -> Vec
 
 fn figure(measure: Measure, value: f64) -> String {
     match measure {
-        Measure::OutputTokens | Measure::Requests | Measure::Goodput => short(value),
+        Measure::OutputTokens
+        | Measure::Requests
+        | Measure::Goodput
+        | Measure::ErrorRate
+        | Measure::PromptRate
+        | Measure::GenerationRate
+        | Measure::CombinedRate => short(value),
         Measure::Latency(..) => ms(value),
     }
 }

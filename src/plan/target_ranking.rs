@@ -3,81 +3,60 @@
 
 use std::collections::BTreeMap;
 
-use crate::request::load_test::Metric;
+use crate::request::load_test::{Metric, Statistic};
+use crate::request::measure::Measure;
 use crate::run::load_case::{LoadCase, RepeatFigures};
+use crate::run::load_goodput::statistic;
+use crate::stats::evidence::Better;
 use crate::stats::run_interval::mean_of_runs;
-use crate::stats::summary::Summary;
 
-/// A figure of a case by which targets are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
-    OutputTokens,
-    Requests,
-    Goodput,
-    Latency(Metric, Percentile),
+/// The figures by which targets are told apart: rates, then the middle and the tail of each latency. How late the
+/// client was says nothing of an engine.
+fn measures() -> impl Iterator<Item = Measure> {
+    let rates = [Measure::OutputTokens, Measure::Requests, Measure::Goodput];
+    let latencies = Metric::ALL.iter().filter(|metric| **metric != Metric::ClientDelay);
+    let both = |metric: &Metric| {
+        let metric = *metric;
+        [Statistic::P50, Statistic::P95].map(|statistic| Measure::Latency(metric, statistic))
+    };
+    rates.into_iter().chain(latencies.flat_map(both))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Percentile {
-    P50,
-    P95,
+fn is_better(measure: Measure, a: f64, b: f64) -> bool {
+    match measure.better() {
+        Better::Higher => a > b,
+        Better::Lower => a < b,
+    }
 }
 
-impl Measure {
-    /// Rates, then latencies; how late the client was says nothing of an engine.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let latencies = Metric::ALL.iter().filter(|metric| **metric != Metric::ClientDelay);
-        let both = |metric: &Metric| [Percentile::P50, Percentile::P95].map(|p| Self::Latency(*metric, p));
-        [Self::OutputTokens, Self::Requests, Self::Goodput].into_iter().chain(latencies.flat_map(both))
-    }
-
-    pub fn name(self) -> String {
-        match self {
-            Self::OutputTokens => "output_tokens_per_s".to_owned(),
-            Self::Requests => "requests_per_s".to_owned(),
-            Self::Goodput => "goodput".to_owned(),
-            Self::Latency(metric, Percentile::P50) => format!("{}_p50", metric.as_str()),
-            Self::Latency(metric, Percentile::P95) => format!("{}_p95", metric.as_str()),
+/// The case's figure and its 95 % interval: of a rate by its repeats, of a percentile by its samples.
+fn figure(measure: Measure, case: &LoadCase) -> Option<(f64, Option<[f64; 2]>)> {
+    let by_repeats = |of: fn(&RepeatFigures) -> Option<f64>| {
+        let figures: Option<Vec<f64>> = case.repeats.iter().map(of).collect();
+        mean_of_runs(&figures?)
+    };
+    let found = match measure {
+        Measure::OutputTokens => {
+            (case.throughput.output_tokens_per_s?, by_repeats(|repeat| repeat.output_tokens_per_s))
         }
-    }
-
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::OutputTokens => "tok/s",
-            Self::Requests | Self::Goodput => "req/s",
-            Self::Latency(..) => "ms",
+        Measure::Requests => (case.throughput.requests_per_s?, by_repeats(|repeat| repeat.requests_per_s)),
+        Measure::Goodput => (case.goodput?, None),
+        Measure::ErrorRate => (case.error_rate?, None),
+        Measure::Latency(metric, of) => {
+            let summary = case.metrics.get(metric)?;
+            let interval = match of {
+                Statistic::P50 => summary.intervals.p50,
+                Statistic::P90 => summary.intervals.p90,
+                Statistic::P95 => summary.intervals.p95,
+                Statistic::P99 => summary.intervals.p99,
+                Statistic::Mean | Statistic::Max => None,
+            };
+            (statistic(summary, of)?, interval)
         }
-    }
-
-    fn is_better(self, a: f64, b: f64) -> bool {
-        match self {
-            Self::OutputTokens | Self::Requests | Self::Goodput => a > b,
-            Self::Latency(..) => a < b,
-        }
-    }
-
-    /// The case's figure and its 95 % interval: of a rate by its repeats, of a percentile by its samples.
-    fn of(self, case: &LoadCase) -> Option<(f64, Option<[f64; 2]>)> {
-        let by_repeats = |of: fn(&RepeatFigures) -> Option<f64>| {
-            let figures: Option<Vec<f64>> = case.repeats.iter().map(of).collect();
-            mean_of_runs(&figures?)
-        };
-        let figure = match self {
-            Self::OutputTokens => {
-                (case.throughput.output_tokens_per_s?, by_repeats(|repeat| repeat.output_tokens_per_s))
-            }
-            Self::Requests => (case.throughput.requests_per_s?, by_repeats(|repeat| repeat.requests_per_s)),
-            Self::Goodput => (case.goodput?, None),
-            Self::Latency(metric, percentile) => {
-                let summary: &Summary = case.metrics.get(metric)?;
-                match percentile {
-                    Percentile::P50 => (summary.p50?, summary.intervals.p50),
-                    Percentile::P95 => (summary.p95?, summary.intervals.p95),
-                }
-            }
-        };
-        Some(figure)
-    }
+        // llama-bench's own.
+        Measure::PromptRate | Measure::GenerationRate | Measure::CombinedRate => return None,
+    };
+    Some(found)
 }
 
 /// The best case of a target by one measure.
@@ -168,7 +147,7 @@ pub fn compare_targets(cases: &[LoadCase]) -> TargetRanking {
             let verdict = verdict(&candidates)?;
             Some(MeasureRanking { measure, workload: workload.clone(), candidates, verdict })
         };
-        ranking.rankings.extend(Measure::all().filter_map(of_measure));
+        ranking.rankings.extend(measures().filter_map(of_measure));
     }
     ranking
 }
@@ -213,7 +192,7 @@ fn left_out(case: &LoadCase) -> Option<LeftOut> {
 fn candidates(measure: Measure, cases: &[&LoadCase]) -> Vec<Candidate> {
     let mut best: Vec<Candidate> = Vec::new();
     for case in cases {
-        let Some((value, interval)) = measure.of(case) else { continue };
+        let Some((value, interval)) = figure(measure, case) else { continue };
         let next = Candidate {
             target: target(case),
             engine: case.engine.clone(),
@@ -224,13 +203,13 @@ fn candidates(measure: Measure, cases: &[&LoadCase]) -> Vec<Candidate> {
         };
         match best.iter_mut().find(|one| one.target == next.target) {
             None => best.push(next),
-            Some(one) if measure.is_better(next.value, one.value) => *one = next,
+            Some(one) if is_better(measure, next.value, one.value) => *one = next,
             Some(_) => {}
         }
     }
     best.sort_by(|a, b| {
         let rising = a.value.total_cmp(&b.value);
-        if measure.is_better(1.0, 0.0) { rising.reverse() } else { rising }
+        if is_better(measure, 1.0, 0.0) { rising.reverse() } else { rising }
     });
     best
 }
@@ -258,6 +237,7 @@ fn verdict(candidates: &[Candidate]) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::run::load_case::ObjectiveResult;
+    use crate::stats::summary::Summary;
 
     /// 100 samples around `middle`, within a tenth of it.
     fn case(number: u32, target: &str, concurrency: u32, middle: f64) -> LoadCase {
@@ -278,7 +258,7 @@ mod tests {
     }
 
     fn of<'a>(ranking: &'a TargetRanking, name: &str) -> &'a MeasureRanking {
-        ranking.rankings.iter().find(|one| one.measure.name() == name).unwrap()
+        ranking.rankings.iter().find(|one| one.measure.to_string() == name).unwrap()
     }
 
     #[test]

@@ -59,9 +59,9 @@ fn side(store: &Store, row: &RunRow, label: &str, samples: bool) -> Result<Compa
     };
     let texts = store.cases(row.id)?;
     let (cases, facts) = match &row.spec {
-        Spec::LlamaBench(_) => bench(store, row, &found)?,
+        Spec::LlamaBench(_) => bench(store, row, &found, &texts)?,
         Spec::Imported(spec) => match spec.measured {
-            Measured::LlamaBench => bench(store, row, &found)?,
+            Measured::LlamaBench => bench(store, row, &found, &texts)?,
             Measured::LoadTest | Measured::Conversation => load(store, row, &found, &texts, samples)?,
         },
         Spec::LoadTest(_) => load(store, row, &found, &texts, samples)?,
@@ -147,9 +147,9 @@ fn bench(
     store: &Store,
     row: &RunRow,
     found: &Fingerprint,
+    texts: &[String],
 ) -> Result<(Vec<ComparedCase>, Facts), ComparandError> {
-    let cases = store
-        .cases(row.id)?
+    let cases = texts
         .iter()
         .map(|text| serde_json::from_str(text))
         .collect::<Result<Vec<crate::run::case::Case>, _>>()

@@ -230,7 +230,7 @@ fn measure(ranking: &MeasureRanking) -> Value {
         Verdict::Better | Verdict::Unproven | Verdict::Alone => &[],
     };
     json!({
-        "metric": ranking.measure.name(),
+        "metric": ranking.measure.to_string(),
         "unit": ranking.measure.unit(),
         "workload": ranking.workload,
         "best": ranking.candidates.first().map(|first| &first.target),

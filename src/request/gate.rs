@@ -9,6 +9,7 @@ use super::quantities;
 use super::schema;
 use super::thresholds::{Limit, Subject, Threshold, Thresholds};
 use super::tree::Node;
+use super::valid::{NAME_RULE, is_name};
 
 /// What is asked of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,19 +128,11 @@ pub fn run_source(side: &Fields<'_>) -> Option<RunSource> {
 /// A baseline's name, under the rule that requests' names have.
 pub fn baseline_name(node: &Node, field: &str, fields: &Fields<'_>) -> Option<String> {
     let name = node.text().unwrap_or_default();
-    if is_baseline_name(name) {
+    if is_name(name) {
         return Some(name.to_owned());
     }
     fields.wrong(node, field, name, NAME_RULE);
     None
-}
-
-pub const NAME_RULE: &str = "letters, digits, -, _ and ., beginning with a letter or digit, at most 128";
-
-pub fn is_baseline_name(name: &str) -> bool {
-    name.chars().count() <= 128
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// A margin's greatest part: half as fast again is no margin any more.

@@ -113,6 +113,16 @@ impl Spec {
 /// Longest name, in characters.
 pub const LONGEST_NAME: usize = 128;
 
+/// What [`is_name`] asks for, in words.
+pub const NAME_RULE: &str = "letters, digits, -, _ and ., beginning with a letter or digit, at most 128";
+
+/// Whether a text can be the name of a request or a baseline.
+pub fn is_name(name: &str) -> bool {
+    name.chars().count() <= LONGEST_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
 /// The identity that a document claims: its `metadata.name`, for the first document of a file else
 /// the file's stem. Known even where the rest of the document is not valid.
 pub fn claimed_name(root: &Node, index: usize, stem: &str) -> Option<String> {
@@ -219,17 +229,10 @@ fn decode_name(root: &Node, document: &Fields<'_>, index: usize, stem: &str) -> 
         );
         return None;
     };
-    let good = name.chars().count() <= LONGEST_NAME
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !good {
+    if !is_name(&name) {
         let place =
             root.get("metadata").and_then(|metadata| metadata.get("name")).map_or(root, AsRef::as_ref);
-        document.problems.error_with_hint(
-            place,
-            format!("\"{name}\" cannot be a request's name"),
-            "letters, digits, -, _ and ., beginning with a letter or digit, at most 128",
-        );
+        document.problems.error_with_hint(place, format!("\"{name}\" cannot be a request's name"), NAME_RULE);
         return None;
     }
     Some(name)

@@ -23,7 +23,8 @@ pub(super) fn objectives(slo: &[Objective], metrics: &Metrics) -> BTreeMap<Strin
         .collect()
 }
 
-pub(super) fn statistic(summary: &Summary, statistic: Statistic) -> Option<f64> {
+/// A statistic of a summary; `None` where it is not known.
+pub fn statistic(summary: &Summary, statistic: Statistic) -> Option<f64> {
     match statistic {
         Statistic::Mean => summary.mean,
         Statistic::P50 => summary.p50,

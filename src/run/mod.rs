@@ -20,7 +20,7 @@ mod load_counted;
 pub mod load_figures;
 #[cfg(test)]
 mod load_figures_tests;
-mod load_goodput;
+pub mod load_goodput;
 pub mod load_latency;
 mod load_throughput;
 mod load_totals;

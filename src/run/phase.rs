@@ -123,6 +123,20 @@ impl Phase {
 }
 
 impl RunState {
+    /// Why it ended as anything but completed: `Reason: message`.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Ended(end) if end.phase != EndPhase::Completed => {
+                Some(format!("{}: {}", end.reason, end.message))
+            }
+            Self::Pending
+            | Self::Preparing { .. }
+            | Self::Running { .. }
+            | Self::Collecting { .. }
+            | Self::Ended(_) => None,
+        }
+    }
+
     pub fn phase(&self) -> Phase {
         match self {
             Self::Pending => Phase::Pending,

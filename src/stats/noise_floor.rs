@@ -1,9 +1,7 @@
 //! How far two runs of the same thing lie apart: the noise below which no change of one run against another
 //! means anything. Takes runs as independent, and their logarithms as normal.
 
-use statrs::distribution::{ContinuousCDF as _, StudentsT};
-
-use super::percentile_interval::CONFIDENCE;
+use super::student_interval::{Of, around_the_mean};
 
 /// Of fewer runs nothing is said: of two, t is 12.7.
 pub const FEWEST: usize = 3;
@@ -13,15 +11,12 @@ pub const FEWEST: usize = 3;
 /// difference of two future observations; Hahn and Meeker, "Statistical Intervals", 4.7, for one). `None` below
 /// [`FEWEST`] runs, and with a figure that is not finite and above zero.
 pub fn noise_floor(figures: &[f64]) -> Option<f64> {
-    if figures.len() < FEWEST || figures.iter().any(|figure| !figure.is_finite() || *figure <= 0.0) {
+    if figures.iter().any(|figure| !figure.is_finite() || *figure <= 0.0) {
         return None;
     }
-    let n = figures.len() as f64;
     let logs: Vec<f64> = figures.iter().map(|figure| figure.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / n;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?.inverse_cdf(0.5 + CONFIDENCE / 2.0);
-    Some((t * (2.0 * variance).sqrt()).exp_m1())
+    let (mean, [_, high]) = around_the_mean(&logs, FEWEST, Of::Difference)?;
+    Some((high - mean).exp_m1())
 }
 
 #[cfg(test)]

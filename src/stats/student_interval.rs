@@ -12,6 +12,8 @@ pub enum Of {
     Next,
     /// The mean of all that there could be: f = 1/n.
     Mean,
+    /// How far two figures that come next lie apart, put around the mean: f = 2.
+    Difference,
 }
 
 /// The mean of figures, and the two-sided 95 % interval around it. `None` below `fewest` figures, or with one
@@ -27,6 +29,7 @@ pub fn around_the_mean(figures: &[f64], fewest: usize, of: Of) -> Option<(f64, [
     let factor = match of {
         Of::Next => 1.0 + 1.0 / n,
         Of::Mean => 1.0 / n,
+        Of::Difference => 2.0,
     };
     let half = t * (variance * factor).sqrt();
     Some((mean, [mean - half, mean + half]))

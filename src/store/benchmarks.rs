@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{StoreError, all, encode};
 use crate::decide::action::NewRun;
 use crate::request::valid::Spec;
-use crate::run::phase::{EndPhase, RunState};
+use crate::run::phase::RunState;
 use crate::run::plan::Blueprint;
 
 /// What a run yielded, in the columns' own terms: rates in tokens a second, sizes in bytes, null
@@ -142,16 +142,7 @@ pub(super) fn follow(
     state: &RunState,
     now: &str,
 ) -> Result<(), StoreError> {
-    let error = match state {
-        RunState::Ended(end) if end.phase != EndPhase::Completed => {
-            Some(format!("{}: {}", end.reason, end.message))
-        }
-        RunState::Pending
-        | RunState::Preparing { .. }
-        | RunState::Running { .. }
-        | RunState::Collecting { .. }
-        | RunState::Ended(_) => None,
-    };
+    let error = state.failure();
     let phase = state.phase();
     connection
         .prepare_cached(
