@@ -26,3 +26,4 @@ mod session;
 mod start;
 mod state;
 mod token;
+mod web;

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, events, health, logs, metrics, openapi, planning, requests, runs, services, session, start,
+    apply, events, health, logs, metrics, openapi, planning, requests, runs, services, session, start, web,
 };
 
 /// Every endpoint.
@@ -42,6 +42,7 @@ pub(super) fn router(api: &Api) -> Router {
         router = router.route(&route_of(operation.path), operation.handler.layer(layer));
     }
     router
+        .merge(web::routes())
         .fallback(nothing_there)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(api.clone(), gate))
