@@ -23,7 +23,6 @@ use crate::run::phase::{Phase, RunState};
 use crate::run::progress::{self, LaunchProgress};
 use crate::run::reason::Reason;
 use crate::store::StoreError;
-use crate::store::judgements::Judgement;
 use crate::store::runs::{Filter, RunRow};
 
 /// Runs that a status lists.
@@ -165,7 +164,7 @@ async fn invalid(
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
     drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
-    let judged = newest_judgement(context, name, kind.as_deref().unwrap_or_default(), run)?;
+    let judged = context.store.standing_judgement(name, kind.as_deref().unwrap_or_default(), run.map(|run| run.id))?;
     drafts.extend(judged.as_ref().map(judgement_document::condition));
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
     let about =
@@ -190,7 +189,7 @@ async fn valid_document(
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
     drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
-    let judged = newest_judgement(context, name, kind, run)?;
+    let judged = context.store.standing_judgement(name, kind, run.map(|run| run.id))?;
     if let Some(judged) = &judged {
         if kind == "Comparison" {
             drafts.push(Draft::new("Succeeded", "True", Reason::Judged, "the newest run was judged"));
@@ -232,17 +231,6 @@ async fn valid_document(
         status.applied = Some(applied);
     }
     Ok(status_document::document(Some(kind.to_owned()), metadata, status))
-}
-
-/// What a gate says of the newest run, or a comparison of whatever it judged last.
-fn newest_judgement(
-    context: &Context,
-    name: &str,
-    kind: &str,
-    run: Option<&RunRow>,
-) -> Result<Option<Judgement>, StoreError> {
-    let newest = context.store.judgements(name, 1)?.pop();
-    Ok(newest.filter(|judged| kind == "Comparison" || run.is_some_and(|run| run.id == judged.run)))
 }
 
 /// Reason and message beside the phase: how it ended, or what it waits for.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::judgement_document;
 use super::phase_summary::{self, Summary};
 use crate::request::diagnostic::Located;
 use crate::request::schema::API_VERSION;
@@ -52,6 +53,13 @@ pub fn request(store: &Store, request: &RequestSummary) -> Result<Value, StoreEr
         let filter = Filter { request: Some(request.name.clone()), limit: HISTORY, ..Filter::default() };
         let history: Vec<Value> = store.run_summaries(&filter)?.iter().map(run_line).collect();
         status.insert("history".to_owned(), Value::Array(history));
+    }
+    let newest_run = request.run.as_ref().map(|run| run.id);
+    if let Some(judged) = store.standing_judgement(&request.name, &request.kind, newest_run)? {
+        status.insert("verdict".to_owned(), judgement_document::verdict(&judged));
+    }
+    if let Some(pinned) = store.baseline_set_by(&request.name)? {
+        status.insert("baseline".to_owned(), judgement_document::baseline(&pinned));
     }
     if let Some(row) = store.applies_of(&request.name, 1)?.first() {
         status.insert("applied".to_owned(), apply(row));

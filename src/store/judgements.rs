@@ -69,6 +69,21 @@ impl super::Store {
         })
     }
 
+    /// What stands of a request: its newest judgement, if that is of its newest run. A comparison is about other
+    /// requests' runs and has none of its own, so there it is the newest one.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn standing_judgement(
+        &self,
+        request: &str,
+        kind: &str,
+        newest_run: Option<Uuid>,
+    ) -> Result<Option<Judgement>, StoreError> {
+        let newest = self.judgements(request, 1)?.pop();
+        Ok(newest.filter(|judged| kind == "Comparison" || newest_run == Some(judged.run)))
+    }
+
     /// Live requests that are about other requests' runs, and those whose gate waits for a baseline.
     ///
     /// # Errors

@@ -99,6 +99,8 @@ fn the_exit_code_of_a_run_is_that_of_its_gate() {
     let figure = &verdict(&status)["figures"][0];
     assert_eq!((&figure["figure"], &figure["candidate"]), (&json!("error_rate"), &json!(0.5)));
     assert_eq!(verdict(&status)["against"], "main");
+    let shown: Value = serde_json::from_str(&bench.say(&["get", "load", "-o", "json"]).good().out).unwrap();
+    assert_eq!(verdict(&shown), verdict(&status), "one shape in the status file and in `get`");
 
     let told = bench.say(&["describe", "load"]).good().out;
     for expected in [

@@ -3,7 +3,7 @@
 
 import { get, part, post, sentence } from "./api.js";
 import { toast } from "./dialog.js";
-import { facts, fill, h, link, notice, trouble } from "./dom.js";
+import { facts as pairs, fill, h, link, notice, trouble } from "./dom.js";
 import { badge, headline, state } from "./figures.js";
 import { short } from "./format.js";
 import { runTable } from "./history.js";
@@ -25,6 +25,7 @@ export async function service(main, { name, query, signal, go }) {
     }
     const status = h("span", { id: "status" });
     const latest = h("div", {}, headline(known.latest));
+    const facts = h("div", {}, about(known));
     const trend = trendOf({ service_name: name }, signal);
     const history = runTable({
         filters: { service_name: name }, signal, go,
@@ -36,20 +37,23 @@ export async function service(main, { name, query, signal, go }) {
         h("div", { class: "columns" },
             form?.element ?? notice("llama-bench measures llama.cpp services. This one is measured by a load test: save a request of kind ",
                 h("code", {}, "LoadTest"), " that names it, as ", h("code", {}, `benchlet new LoadTest --service ${name}`), " prints one."),
-            h("div", { class: "panel" }, h("h2", {}, "Latest"), latest, h("h2", {}, "Service"), about(known))),
+            h("div", { class: "panel" }, h("h2", {}, "Latest"), latest, h("h2", {}, "Service"), facts)),
         form?.live,
         h("h2", {}, "History"), history.element,
         h("h2", {}, "Trend"), trend.element);
     await Promise.all([history.load(), trend.load()]);
-    refreshing(signal, (data, kind) => kind === "status" && data.run?.service_name === name, async () => {
+    // An apply changes the service, a run its figures.
+    refreshing(signal, (data, kind) => kind === "status", async () => {
         const now = (await get("/api/services", signal)).services.find((each) => each.name === name);
-        if (now) fill(latest, headline(now.latest));
-        if (now && !now.run) await trend.load();
+        if (!now) return;
+        fill(latest, headline(now.latest));
+        fill(facts, about(now));
+        if (!now.run) await trend.load();
     });
 }
 
 function about(known) {
-    return facts([
+    return pairs([
         ["Model", known.model], ["Image", known.image], ["GPUs", known.gpus],
         ["Flags", known.flags && h("code", {}, known.flags)], ["Defined in", known.source],
     ]);
@@ -69,7 +73,7 @@ async function benchmark(known, from, signal) {
     const remarks = h("div", { class: "small" });
     const origin = h("p", { class: "soft small" });
     const start = h("button", { type: "button", class: "main" }, "Run");
-    const live = h("div");
+    const live = h("div", { class: "live" });
     let valid = true;
     const state = () => {
         start.disabled = Boolean(running) || !valid;
