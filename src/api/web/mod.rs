@@ -48,7 +48,7 @@ struct File {
 }
 
 /// What the document loads, below `/assets/`.
-static FILES: [File; 21] = files![
+static FILES: [File; 22] = files![
     "page.css" STYLE,
     "api.js" SCRIPT,
     "comparison.js" SCRIPT,
@@ -65,6 +65,7 @@ static FILES: [File; 21] = files![
     "parameters.js" SCRIPT,
     "request.js" SCRIPT,
     "requests.js" SCRIPT,
+    "results.js" SCRIPT,
     "run.js" SCRIPT,
     "run_actions.js" SCRIPT,
     "service.js" SCRIPT,

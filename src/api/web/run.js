@@ -2,17 +2,13 @@
 
 import { get, query } from "./api.js";
 import { facts, fill, h, link, notice, table } from "./dom.js";
-import { badge, cellName, plot, simulated, time } from "./figures.js";
-import { bytes, count, milliseconds, number, short, spread, took, when } from "./format.js";
+import { badge, simulated, time } from "./figures.js";
+import { bytes, count, short, took, when } from "./format.js";
 import { refreshing } from "./live.js";
 import { output } from "./output.js";
+import { plots, results } from "./results.js";
 import { apply, canApply, canPin, canRerun, drop, isOpen, pin, rerunPath } from "./run_actions.js";
 
-const LATENCIES = [
-    ["ttft", "Time to the first token"], ["ttfo", "To the first token that is no reasoning"], ["tpot", "Time per output token"],
-    ["itl", "Between tokens"], ["icl", "Between chunks"], ["e2e", "To the last token"],
-    ["response_time", "From when it was due"], ["client_delay", "Lateness of the client"],
-];
 const REPORTS = [["html", "HTML"], ["md", "Markdown"], ["csv", "CSV"], ["json", "JSON"]];
 
 export async function run(main, { name: id, signal, go }) {
@@ -34,8 +30,9 @@ export async function run(main, { name: id, signal, go }) {
     };
     const draw = () => {
         fill(head, title(known, go, look));
-        fill(body, results(known), known.status === "completed" && h("div", { id: "plots" }), details(known));
-        if (known.status === "completed") plots(known, body, signal);
+        const drawn = h("div", { id: "plots" });
+        fill(body, results(known), drawn, details(known));
+        if (known.status === "completed") plots(known, drawn, signal);
     };
     draw();
     fill(main, head, body, lines, known.raw_output && raw(known));
@@ -74,63 +71,6 @@ function compareButton(known, go) {
         else go(query("/compare", { candidate: known.id }));
     };
     return h("button", { type: "button", onclick: before }, "Compare with the run before");
-}
-
-function results(known) {
-    const found = known.results ?? {};
-    const cells = found.cases ?? [];
-    if (known.kind === "LlamaBench" || cells[0]?.avg_ts !== undefined) {
-        return [known.pp_avg_ts === null && known.tg_avg_ts === null ? null : h("div", { class: "big panel" },
-            figure(known.pp_avg_ts, known.pp_stddev_ts, "prompt tokens/s"), figure(known.tg_avg_ts, known.tg_stddev_ts, "generated tokens/s")),
-            cells.length > 0 && [h("h2", {}, "Results"), benchTable(cells)]];
-    }
-    const load = cells.filter((cell) => cell.metrics);
-    return load.length > 0 && [h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load), load.map(latencies)];
-}
-
-const figure = (mean, deviation, name) => mean !== null && h("div", {}, h("b", {}, spread(mean, deviation)), h("span", {}, name));
-
-function benchTable(cells) {
-    return table("Figures of llama-bench", [
-        { name: "#", number: true }, { name: "Test" }, { name: "Tokens/s", number: true }, { name: "Std. deviation", number: true },
-        { name: "Median", number: true }, { name: "Samples", number: true },
-    ], cells.map((cell) => [
-        cell.case, cellName(cell), number(cell.avg_ts), number(cell.stddev_ts), number(cell.median_ts), (cell.samples_ts ?? []).flat().length,
-    ]));
-}
-
-function caseName(cell) {
-    const load = cell.rate ? `${cell.rate}/s` : cell.concurrency ? `c=${cell.concurrency}` : "";
-    return [load, cell.model, cell.conversation].filter(Boolean).join(" ");
-}
-
-function loadTable(cells) {
-    return table("Load", [
-        { name: "Case" }, { name: "Requests", number: true }, { name: "Failed", number: true }, { name: "Requests/s", number: true },
-        { name: "Output tokens/s", number: true }, { name: "TTFT p50", number: true }, { name: "TTFT p95", number: true },
-        { name: "End to end p95", number: true }, { name: "Goodput/s", number: true }, { name: "Valid" },
-    ], cells.map((cell) => [
-        caseName(cell), number(cell.requests?.total), number(cell.requests?.failed), number(cell.throughput?.requests_per_s),
-        number(cell.throughput?.output_tokens_per_s), milliseconds(cell.metrics.ttft?.p50), milliseconds(cell.metrics.ttft?.p95),
-        milliseconds(cell.metrics.e2e?.p95), number(cell.goodput?.requests_per_s ?? cell.goodput),
-        cell.valid === false ? badge("False") : "yes",
-    ]));
-}
-
-function latencies(cell, _, all) {
-    const rows = LATENCIES.filter(([name]) => cell.metrics[name]?.count > 0).map(([name, words]) => {
-        const metric = cell.metrics[name];
-        return [h("span", { title: words }, name), number(metric.count), ...["min", "mean", "p50", "p90", "p95", "p99", "max", "stddev"].map((key) => milliseconds(metric[key]))];
-    });
-    const columns = ["Latency", "Count", "Min", "Mean", "p50", "p90", "p95", "p99", "Max", "Std. dev."];
-    return h("details", { open: all.length === 1 }, h("summary", {}, `Latencies of ${caseName(cell)}`),
-        table(`Latencies of ${caseName(cell)}`, columns.map((name, at) => ({ name, number: at > 0 })), rows));
-}
-
-async function plots(known, body, signal) {
-    const found = await get(`/api/benchmarks/${known.id}/plots`, signal).catch(() => ({ plots: [] }));
-    const place = body.querySelector("#plots");
-    if (place && found.plots.length > 0) fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, found.plots.map(plot)));
 }
 
 function details(known) {

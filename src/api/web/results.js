@@ -1,0 +1,102 @@
+// What a run measured, by its kind: cells of llama-bench, cases of a load test, turns of a conversation, plots.
+
+import { get } from "./api.js";
+import { fill, h, notice, table } from "./dom.js";
+import { badge, cellName, plot } from "./figures.js";
+import { milliseconds, number, spread } from "./format.js";
+
+const LATENCIES = [
+    ["ttft", "Time to the first token"], ["ttfo", "To the first token that is no reasoning"], ["tpot", "Time per output token"],
+    ["itl", "Between tokens"], ["icl", "Between chunks"], ["e2e", "To the last token"],
+    ["response_time", "From when it was due"], ["client_delay", "Lateness of the client"],
+];
+
+/** The figures of a run that has any. */
+export function results(known) {
+    const found = known.results ?? {};
+    const cells = found.cases ?? [];
+    if (known.kind === "LlamaBench" || cells[0]?.avg_ts !== undefined) {
+        return [known.pp_avg_ts === null && known.tg_avg_ts === null ? null : h("div", { class: "big panel" },
+            figure(known.pp_avg_ts, known.pp_stddev_ts, "prompt tokens/s"), figure(known.tg_avg_ts, known.tg_stddev_ts, "generated tokens/s")),
+            cells.length > 0 && [h("h2", {}, "Results"), benchTable(cells)]];
+    }
+    const load = cells.filter((cell) => cell.metrics);
+    return load.length > 0 && [
+        h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load), load.map(invalid), load.map(turns), load.map(latencies),
+        load.map(samples),
+    ];
+}
+
+const figure = (mean, deviation, name) => mean !== null && h("div", {}, h("b", {}, spread(mean, deviation)), h("span", {}, name));
+
+function benchTable(cells) {
+    return table("Figures of llama-bench", [
+        { name: "#", number: true }, { name: "Test" }, { name: "Tokens/s", number: true }, { name: "Std. deviation", number: true },
+        { name: "Median", number: true }, { name: "Samples", number: true },
+    ], cells.map((cell) => [
+        cell.case, cellName(cell), number(cell.avg_ts), number(cell.stddev_ts), number(cell.median_ts), (cell.samples_ts ?? []).flat().length,
+    ]));
+}
+
+function caseName(cell) {
+    const talk = cell.conversation;
+    if (talk) return [talk.name, talk.prefix_cache !== "Kept" && `cache ${talk.prefix_cache}`, cell.model].filter(Boolean).join(" ");
+    const load = cell.rate ? `${cell.rate}/s` : `c=${cell.concurrency}`;
+    return [load, cell.input_tokens && `in=${cell.input_tokens}`, cell.model].filter(Boolean).join(" ");
+}
+
+/** Why a case's figures cannot be relied on. */
+function invalid(cell) {
+    return (cell.invalid ?? []).map((why) => notice(`${caseName(cell)} is not valid: ${why.message ?? why}`));
+}
+
+/** A conversation, turn by turn. */
+function turns(cell) {
+    const talk = cell.conversation;
+    if (!talk) return null;
+    if (talk.skipped) return notice(`${talk.name} was left out: ${talk.skipped.message ?? talk.skipped}`);
+    const columns = ["Turn", "Prompt tokens", "Cached", "Output tokens", "Of the context", "TTFT", "Prefill tokens/s", "Decode tokens/s"];
+    const rows = talk.turns.map((turn) => [
+        turn.error ? h("span", { class: "error" }, `${turn.turn}: ${turn.error}`) : turn.turn, number(turn.prompt_tokens), number(turn.cached_tokens),
+        number(turn.output_tokens), turn.context_percent === null ? "–" : `${number(turn.context_percent)} %`, milliseconds(turn.ttft_ms),
+        number(turn.prefill_tokens_per_s), number(turn.decode_tokens_per_s),
+    ]);
+    return h("details", { open: true }, h("summary", {}, `Turns of ${caseName(cell)}`),
+        table(`Turns of ${caseName(cell)}`, columns.map((name) => ({ name, number: true })), rows));
+}
+
+/** What was answered, as it was. */
+function samples(cell) {
+    const kept = cell.samples ?? [];
+    return kept.length > 0 && h("details", {}, h("summary", {}, `Sample answers of ${caseName(cell)}`),
+        kept.map((sample) => h("pre", { tabindex: "0" }, sample.text)));
+}
+
+function loadTable(cells) {
+    return table("Load", [
+        { name: "Case" }, { name: "Requests", number: true }, { name: "Failed", number: true }, { name: "Requests/s", number: true },
+        { name: "Output tokens/s", number: true }, { name: "TTFT p50", number: true }, { name: "TTFT p95", number: true },
+        { name: "End to end p95", number: true }, { name: "Goodput/s", number: true }, { name: "Valid" },
+    ], cells.map((cell) => [
+        caseName(cell), number(cell.requests?.total), number(cell.requests?.failed), number(cell.throughput?.requests_per_s),
+        number(cell.throughput?.output_tokens_per_s), milliseconds(cell.metrics.ttft?.p50), milliseconds(cell.metrics.ttft?.p95),
+        milliseconds(cell.metrics.e2e?.p95), number(cell.goodput?.requests_per_s ?? cell.goodput),
+        cell.valid === false ? badge("False") : "yes",
+    ]));
+}
+
+function latencies(cell, _, all) {
+    const rows = LATENCIES.filter(([name]) => cell.metrics[name]?.count > 0).map(([name, words]) => {
+        const metric = cell.metrics[name];
+        return [h("span", { title: words }, name), number(metric.count), ...["min", "mean", "p50", "p90", "p95", "p99", "max", "stddev"].map((key) => milliseconds(metric[key]))];
+    });
+    const columns = ["Latency", "Count", "Min", "Mean", "p50", "p90", "p95", "p99", "Max", "Std. dev."];
+    return h("details", { open: all.length === 1 }, h("summary", {}, `Latencies of ${caseName(cell)}`),
+        table(`Latencies of ${caseName(cell)}`, columns.map((name, at) => ({ name, number: at > 0 })), rows));
+}
+
+/** Draws the plots of a run into a place, once they are there. */
+export async function plots(known, place, signal) {
+    const found = await get(`/api/benchmarks/${known.id}/plots`, signal).catch(() => ({ plots: [] }));
+    if (found.plots.length > 0) fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, found.plots.map(plot)));
+}
