@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod comparisons;
 mod error;
 mod events;
 mod extract;

@@ -10,7 +10,8 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, events, health, logs, metrics, openapi, planning, requests, runs, services, session, start,
+    apply, comparisons, events, health, logs, metrics, openapi, planning, requests, runs, services, session,
+    start,
 };
 
 /// Every endpoint.
@@ -21,6 +22,7 @@ pub fn operations() -> Vec<Operation> {
         apply::operations(),
         logs::operations(),
         services::operations(),
+        comparisons::operations(),
         requests::operations(),
         events::operations(),
         planning::operations(),

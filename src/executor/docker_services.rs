@@ -186,7 +186,8 @@ mod tests {
     use crate::plan::service::Origin;
 
     fn container(name: &str, labels: &[(&str, &str)], state: ContainerSummaryStateEnum) -> ContainerSummary {
-        let label = |(name, value): &(&str, &str)| (format!("com.docker.compose.{name}"), (*value).to_owned());
+        let label =
+            |(name, value): &(&str, &str)| (format!("com.docker.compose.{name}"), (*value).to_owned());
         ContainerSummary {
             names: Some(vec![format!("/{name}")]),
             labels: Some(labels.iter().map(label).collect()),

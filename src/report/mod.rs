@@ -4,6 +4,7 @@
 pub mod bencher_metric_format;
 pub mod comparands;
 pub mod comparison_document;
+pub mod comparison_facts;
 pub mod comparison_github;
 pub mod comparison_junit;
 pub mod comparison_markdown;
@@ -18,6 +19,7 @@ pub mod format;
 pub mod gather;
 pub mod history;
 pub mod html;
+pub mod judged_by;
 pub mod judgement_document;
 mod load_plots;
 pub mod load_status;

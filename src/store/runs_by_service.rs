@@ -61,7 +61,10 @@ mod tests {
         let plans = store.read(|connection| {
             Ok([
                 steps(connection, &newest("r.service = ?1")),
-                steps(connection, &newest("r.phase = 'Completed' AND r.service = ?1 AND r.kind IN ('LoadTest')")),
+                steps(
+                    connection,
+                    &newest("r.phase = 'Completed' AND r.service = ?1 AND r.kind IN ('LoadTest')"),
+                ),
             ])
         });
         for (plan, index) in plans.unwrap().iter().zip(["runs_service ", "runs_phase_service "]) {

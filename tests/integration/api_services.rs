@@ -97,8 +97,10 @@ fn a_service_runs_is_stopped_or_is_absent_and_a_silent_daemon_leaves_it_unknown(
             "State": state,
         })
     };
-    let daemon =
-        PlayedDaemon::new(Says::Containers(json!([container("tiny", "running"), container("slow", "exited")])));
+    let daemon = PlayedDaemon::new(Says::Containers(json!([
+        container("tiny", "running"),
+        container("slow", "exited")
+    ])));
     bench.set("DOCKER_HOST", &daemon.address);
     bench.serve();
     let client = Client::of(&mut bench);
@@ -127,7 +129,9 @@ fn the_newest_run_and_the_newest_figures_stand_beside_each_service() {
         json!({ "id": run["id"], "kind": "LlamaBench", "status": "completed", "created_at": run["created_at"] })
     );
     let latest = &service["latest"];
-    for figure in ["id", "completed_at", "pp_avg_ts", "pp_stddev_ts", "tg_avg_ts", "tg_stddev_ts", "simulated"] {
+    for figure in
+        ["id", "completed_at", "pp_avg_ts", "pp_stddev_ts", "tg_avg_ts", "tg_stddev_ts", "simulated"]
+    {
         assert_eq!(latest[figure], run[figure], "{figure}");
     }
     assert!(latest["tg_avg_ts"].as_f64().is_some_and(|rate| rate > 0.0), "{latest}");
@@ -140,5 +144,8 @@ fn the_newest_run_and_the_newest_figures_stand_beside_each_service() {
     assert_eq!(service["newest"]["status"], "failed", "{service}");
     assert_eq!(service["latest"]["id"], run["id"]);
     let tiny = of(&client.get("/api/services").json(), "tiny");
-    assert_eq!((&tiny["newest"], &tiny["latest"], &tiny["state"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&tiny["newest"], &tiny["latest"], &tiny["state"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
 }

@@ -5,6 +5,7 @@
 mod api_access;
 mod api_benchmarks;
 mod api_client;
+mod api_comparisons;
 mod api_document;
 mod api_resources;
 mod api_services;
@@ -36,6 +37,7 @@ mod gates;
 mod gates_docker;
 mod imports;
 mod intake;
+mod judged_runs;
 mod load_bench;
 mod load_test_failures;
 mod load_tests;
