@@ -27,3 +27,4 @@ mod session;
 mod start;
 mod state;
 mod token;
+mod trends;

@@ -11,7 +11,7 @@ use super::operation::Operation;
 use super::state::Api;
 use super::{
     apply, comparisons, events, health, logs, metrics, openapi, planning, requests, runs, services, session,
-    start,
+    start, trends,
 };
 
 /// Every endpoint.
@@ -23,6 +23,7 @@ pub fn operations() -> Vec<Operation> {
         logs::operations(),
         services::operations(),
         comparisons::operations(),
+        trends::operations(),
         requests::operations(),
         events::operations(),
         planning::operations(),

@@ -41,3 +41,6 @@ pub mod request_document;
 mod request_rows;
 pub mod service_document;
 pub mod status_document;
+pub mod trend_document;
+mod trend_plot;
+pub mod trend_words;

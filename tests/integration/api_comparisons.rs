@@ -49,7 +49,7 @@ fn a_comparison_is_the_one_of_the_command_line_with_words_and_facts_beside_it() 
         assert_eq!(
             side,
             json!({
-                "run": run, "request": request, "service_name": "qwen", "measured_at": null, "simulated": false,
+                "run": run, "request": request, "service_name": "simulated", "measured_at": null, "simulated": false,
             })
         );
     }

@@ -10,6 +10,7 @@ mod api_document;
 mod api_resources;
 mod api_services;
 mod api_streams;
+mod api_trends;
 mod apply;
 mod architecture;
 mod chat_templates;
