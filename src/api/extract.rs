@@ -1,5 +1,6 @@
 //! What a call brings along: its JSON and its query, each bounded and refused in the API's own words.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
@@ -120,9 +121,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
 /// # Errors
 /// It is no whole number.
 pub fn limit(text: Option<&str>, default: u32) -> Result<u32, ApiError> {
+    limit_within(text, default, 1..=100)
+}
+
+/// The same with bounds of its own.
+///
+/// # Errors
+/// It is no whole number.
+pub fn limit_within(text: Option<&str>, default: u32, bounds: RangeInclusive<u32>) -> Result<u32, ApiError> {
     let Some(text) = text else { return Ok(default) };
     let number = whole("limit", text)?;
-    Ok(u32::try_from(number.clamp(1, 100)).unwrap_or(default))
+    let number = number.clamp(i128::from(*bounds.start()), i128::from(*bounds.end()));
+    Ok(u32::try_from(number).unwrap_or(default))
 }
 
 /// `offset` of a list.
@@ -154,6 +164,10 @@ mod tests {
         for text in ["", "x", "1.5", "1e3", " 1"] {
             assert_eq!(of(text).unwrap_err().status, StatusCode::BAD_REQUEST, "{text}");
         }
+        assert_eq!(
+            ["1", "500", "9999"].map(|text| limit_within(Some(text), 20, 2..=1000).unwrap()),
+            [2, 500, 1000]
+        );
         assert!(offset(Some("-1")).is_err() && offset(Some("4294967296")).is_err());
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod comparisons;
 mod error;
 mod events;
 mod extract;
@@ -26,4 +27,5 @@ mod session;
 mod start;
 mod state;
 mod token;
+mod trends;
 mod web;

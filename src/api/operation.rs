@@ -162,6 +162,13 @@ pub mod schema {
         json!({ "type": "object", "required": names, "properties": properties })
     }
 
+    /// The same, or null.
+    pub fn object_or_null(fields: &[(&str, Value)]) -> Value {
+        let mut schema = object(fields);
+        schema["type"] = json!(["object", "null"]);
+        schema
+    }
+
     pub fn texts_by_name() -> Value {
         json!({ "type": "object", "additionalProperties": { "type": "string" } })
     }

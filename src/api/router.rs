@@ -10,7 +10,8 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, events, health, logs, metrics, openapi, planning, requests, runs, services, session, start, web,
+    apply, comparisons, events, health, logs, metrics, openapi, planning, requests, runs, services, session,
+    start, trends, web,
 };
 
 /// Every endpoint.
@@ -21,6 +22,8 @@ pub fn operations() -> Vec<Operation> {
         apply::operations(),
         logs::operations(),
         services::operations(),
+        comparisons::operations(),
+        trends::operations(),
         requests::operations(),
         events::operations(),
         planning::operations(),

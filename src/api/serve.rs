@@ -23,7 +23,7 @@ use super::logs::Growth;
 use super::patient_stream::PatientStream;
 use super::rate::Rate;
 use super::router;
-use super::state::{Api, Parts};
+use super::state::{Api, MOST_WORK, Parts};
 use super::token::{Token, TokenError};
 use crate::controller::context::Context;
 use crate::files::atomic_write::{self, FileError};
@@ -88,6 +88,7 @@ pub async fn bind(context: &Context, shutdown: CancellationToken) -> Result<Boun
         rate: Mutex::new(Rate::new(settings.api.calls_per_second)),
         feed: Feed::default(),
         growth: Growth::default(),
+        work: Arc::new(Semaphore::new(MOST_WORK)),
         token: kept.token.clone(),
         context: context.clone(),
         shutdown,

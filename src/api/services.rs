@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use super::error::ApiError;
 use super::extract::{MaybeBody, Named};
 use super::operation::{Operation, schema};
+use super::run_lines::STATUSES;
 use super::start::{Params, measurable, spec_of};
 use super::state::Api;
+use crate::controller::service_states::states;
 use crate::controller::surroundings::{
     Asked, Place, SIMULATED, catalogue, find_service, look_around, simulated_service,
 };
@@ -20,8 +22,27 @@ use crate::plan::llama_bench_command;
 use crate::plan::service::Service;
 use crate::report::service_document;
 use crate::request::flags::Param;
+use crate::store::StoreError;
+use crate::store::overview::RunSummary;
 
 pub fn operations() -> Vec<Operation> {
+    let newest = schema::object_or_null(&[
+        ("id", schema::text()),
+        ("kind", schema::text()),
+        ("status", json!({ "enum": STATUSES })),
+        ("created_at", schema::text()),
+    ]);
+    let latest = schema::object_or_null(&[
+        ("id", schema::text()),
+        ("kind", schema::text()),
+        ("completed_at", schema::maybe("string")),
+        ("pp_avg_ts", schema::maybe("number")),
+        ("pp_stddev_ts", schema::maybe("number")),
+        ("tg_avg_ts", schema::maybe("number")),
+        ("tg_stddev_ts", schema::maybe("number")),
+        ("headline", schema::maybe("string")),
+        ("simulated", schema::of("boolean")),
+    ]);
     let line = schema::object(&[
         ("name", schema::text()),
         ("kind", schema::text()),
@@ -32,6 +53,9 @@ pub fn operations() -> Vec<Operation> {
         ("source", schema::text()),
         ("measurable", schema::of("boolean")),
         ("run", schema::maybe("string")),
+        ("state", json!({ "enum": ["running", "stopped", "absent", null] })),
+        ("newest", newest),
+        ("latest", latest),
     ]);
     vec![
         Operation::new("get", "/api/services", "services", "The services that can be named", get(list)).json(
@@ -102,23 +126,52 @@ pub fn operations() -> Vec<Operation> {
 
 async fn list(State(api): State<Api>) -> Result<axum::Json<Value>, ApiError> {
     let catalogue = catalogue(&api.context.settings).await;
-    let open = api.ask(|store| store.open_runs()).await?;
     let own = simulated_service();
     // The name always means the stand-in.
     let named = catalogue.services().iter().filter(|service| service.name != SIMULATED);
-    let lines: Vec<Value> = named
-        .chain(std::iter::once(&own))
-        .map(|service| {
-            let mut line = service_document::of(service);
-            let run =
-                open.iter().find(|run| run.spec.measures() && share_service(&run.service, &service.name));
-            line["measurable"] = json!(measurable(service).is_ok());
-            line["run"] = json!(run.map(|run| run.id));
-            line
-        })
-        .collect();
+    let services: Vec<&Service> = named.chain(std::iter::once(&own)).collect();
+    let names: Vec<String> = services.iter().map(|service| service.name.clone()).collect();
+    let stored = api.ask(move |store| Ok::<_, StoreError>((store.open_runs()?, store.newest_runs(&names)?)));
+    let (stored, states) = tokio::join!(stored, states(&api.context, &services));
+    let (open, newest) = stored?;
+    let lines = services.iter().zip(newest).zip(states).map(|((service, runs), state)| {
+        let mut line = service_document::of(service);
+        let run = open.iter().find(|run| run.spec.measures() && share_service(&run.service, &service.name));
+        line["measurable"] = json!(measurable(service).is_ok());
+        line["run"] = json!(run.map(|run| run.id));
+        line["state"] = json!(state.map(|state| state.as_str()));
+        line["newest"] = json!(runs.newest.as_ref().map(newest_line));
+        line["latest"] = json!(runs.measured.as_ref().map(latest_line));
+        line
+    });
+    let lines: Vec<Value> = lines.collect();
     let problems: Vec<String> = catalogue.problems().iter().map(ToString::to_string).collect();
     Ok(axum::Json(json!({ "total": lines.len(), "services": lines, "problems": problems })))
+}
+
+/// The newest run of a service, whatever became of it.
+fn newest_line(run: &RunSummary) -> Value {
+    json!({
+        "id": run.id,
+        "kind": run.kind,
+        "status": run.state.phase().as_legacy_status(),
+        "created_at": run.created_at,
+    })
+}
+
+/// What was measured of a service last.
+fn latest_line(run: &RunSummary) -> Value {
+    json!({
+        "id": run.id,
+        "kind": run.kind,
+        "completed_at": run.completed_at,
+        "pp_avg_ts": run.pp_avg_ts,
+        "pp_stddev_ts": run.pp_stddev_ts,
+        "tg_avg_ts": run.tg_avg_ts,
+        "tg_stddev_ts": run.tg_stddev_ts,
+        "headline": run.headline,
+        "simulated": run.simulated,
+    })
 }
 
 async fn defaults(State(api): State<Api>, Named(name): Named<String>) -> Result<axum::Json<Value>, ApiError> {

@@ -10,7 +10,7 @@ use super::{comparison_table, state_dir};
 use crate::plan::compared_figure::NoiseFloors;
 use crate::plan::comparison::{Comparison, Outcome, compare};
 use crate::report::{
-    comparands, comparison_document, comparison_github, comparison_junit, comparison_markdown,
+    comparands, comparison_document, comparison_github, comparison_junit, comparison_markdown, judged_by,
 };
 use crate::request::gate::Rules;
 use crate::settings::Settings;
@@ -159,7 +159,7 @@ fn one(verb: &Compare, store: Option<&Store>, text: &str, other: Option<&Found>)
     match (sides::named(store, text)?, store) {
         (Named::File, _) => sides::of_file(text),
         (Named::Run(row), Some(store)) => {
-            let label = format!("{} {}", row.request, &row.id.to_string()[..8]);
+            let label = comparands::label_of(&row);
             sides::of_rows(store, vec![*row], &label)
         }
         (Named::Request(name), Some(store)) => {
@@ -194,26 +194,17 @@ fn one(verb: &Compare, store: Option<&Store>, text: &str, other: Option<&Found>)
     }
 }
 
-/// The baseline's name and the rules of the candidate's request; `main` and the defaults without a gate.
+/// The baseline's name and the rules that a candidate is judged by; `main` and the defaults for a file.
 fn gate_of(store: &Store, after: &Found) -> Result<(String, Rules), CliError> {
-    let standard = || ("main".to_owned(), Rules::default());
-    let Some(row) = &after.row else { return Ok(standard()) };
-    let gate = store.request(&row.request)?.and_then(|record| record.control.gate);
-    if let Some(gate) = gate {
-        return Ok((gate.baseline, gate.rules));
+    match &after.row {
+        Some(row) => Ok(judged_by::gate_of(store, row)?),
+        None => Ok(("main".to_owned(), Rules::default())),
     }
-    let mut own = store.baselines()?;
-    own.retain(|baseline| baseline.scope.subject() == row.request || baseline.scope.subject() == row.service);
-    let name = match own.as_slice() {
-        [only] => only.name.clone(),
-        [] | [..] => "main".to_owned(),
-    };
-    Ok((name, Rules::default()))
 }
 
 fn noise(store: Option<&Store>, after: &Found) -> Result<NoiseFloors, CliError> {
     match (store, &after.row) {
-        (Some(store), Some(row)) => Ok(store.noise_floors(&comparands::host_of(row), &row.request)?),
+        (Some(store), Some(row)) => Ok(judged_by::noise_of(store, row)?),
         (None, _) | (_, None) => Ok(NoiseFloors::new()),
     }
 }

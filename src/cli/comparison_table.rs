@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::output::{Cell, Console, Style, Table, clean};
 use crate::plan::compared_figure::{Policy, Row};
 use crate::plan::comparison::{Comparison, Outcome, Side};
+use crate::report::comparison_facts;
 use crate::report::comparison_words as words;
 use crate::request::gate::Rules;
 use crate::run::comparand::Comparand;
@@ -127,21 +128,16 @@ fn cells(row: &Row) -> Vec<Cell> {
 /// What differs in parameters and environment, marked; with `wide` also what agrees.
 fn facts(
     found: &Comparison,
-    [before, after]: [&Comparand; 2],
+    sides: [&Comparand; 2],
     wide: bool,
     console: &mut Console,
 ) -> Result<(), CliError> {
     let mut table = Table::new(&["", "FACT", "BASELINE", "CANDIDATE"]);
-    let names: BTreeSet<&String> = before.facts.decisive.keys().chain(after.facts.decisive.keys()).collect();
-    for name in names {
-        let of = |side: &Comparand| side.facts.decisive.get(name).cloned().flatten();
-        let (from, to) = (of(before), of(after));
-        let declared = found.comparability.declared.iter().any(|known| known.fact == *name);
-        let differs = from.is_some() && to.is_some() && from != to;
-        if !wide && !differs {
+    for fact in comparison_facts::facts(sides, &found.comparability) {
+        if !wide && !fact.differs {
             continue;
         }
-        let (mark, style) = match (differs, declared) {
+        let (mark, style) = match (fact.differs, fact.declared) {
             (true, true) => ("~", Style::Busy),
             (true, false) => ("≠", Style::Bad),
             (false, _) => ("", Style::Plain),
@@ -150,7 +146,8 @@ fn facts(
             Some(text) => Cell::new(shortened(&text)).style(style),
             None => Cell::new("-").style(Style::Dim),
         };
-        table.row(vec![Cell::new(mark).style(style), Cell::new(name), cell(from), cell(to)]);
+        let marked = Cell::new(mark).style(style);
+        table.row(vec![marked, Cell::new(&fact.fact), cell(fact.baseline), cell(fact.candidate)]);
     }
     if table.is_empty() {
         return Ok(());

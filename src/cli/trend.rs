@@ -1,17 +1,18 @@
 //! `benchlet trend`: a figure over the runs, with its steps, its drift and what the next run should give.
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::error::{CliError, Exit};
 use super::output::{Console, Structured, Style, clean};
 use super::phase_words::short_params;
 use super::{comparison_sides, run_selection, state_dir};
-use crate::plan::trend::{Change, FALSE_DISCOVERIES, FEWEST, HeadVerdict, Trend, Trends, sparkline, trends};
+use crate::plan::trend::{Change, FEWEST, HeadVerdict, Trend, Trends, sparkline, trends};
 use crate::report::comparison_words::figure;
 use crate::report::history::{self, Of, Wanted};
+use crate::report::trend_document;
+use crate::report::trend_words::{self, Meaning};
 use crate::request::measure::Measure;
-use crate::request::thresholds::Subject;
+use crate::request::thresholds::measure_named;
 use crate::settings::Settings;
 
 /// Shows how a request's figures went from run to run, and where they changed.
@@ -37,7 +38,7 @@ pub struct TrendVerb {
     #[arg(long, conflicts_with = "name")]
     pub service: Option<String>,
     /// A figure such as tg_avg_ts or ttft_p95; may be given several times
-    #[arg(long = "metric", value_name = "FIGURE", value_parser = measure)]
+    #[arg(long = "metric", value_name = "FIGURE", value_parser = measure_named)]
     pub metrics: Vec<Measure>,
     /// Only cases that have this in their names
     #[arg(long)]
@@ -54,14 +55,6 @@ pub struct TrendVerb {
     /// Print it as data
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Structured>,
-}
-
-/// The figure that a name means.
-pub fn measure(text: &str) -> Result<Measure, String> {
-    Measure::from_name(text).ok_or_else(|| match Subject::parse(text) {
-        Ok(_) => "name one figure, such as e2e_p95, requests_per_s or tg_avg_ts".to_owned(),
-        Err(right) => right,
-    })
 }
 
 pub fn run(verb: &TrendVerb, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
@@ -92,7 +85,7 @@ pub fn run(verb: &TrendVerb, settings: &Settings, console: &mut Console) -> Resu
     }
     let found = trends(series);
     match verb.output {
-        Some(how) => console.structured(&document(&found), how)?,
+        Some(how) => console.structured(&trend_document::document(&found), how)?,
         None => print(&found, console)?,
     }
     let regression = found.trends.iter().any(|trend| trend.regression().is_some());
@@ -136,82 +129,33 @@ fn one(trend: &Trend, console: &mut Console) -> Result<(), CliError> {
         console.line(format!("  drift  {slope} a run for the {way} (p={:.3})", drift.p))?;
     }
     if let Some(head) = &trend.head {
-        let [low, high] = head.prediction.interval.map(|bound| figure(measure, bound));
-        let (words, style) = match head.verdict {
-            HeadVerdict::AsExpected => ("as expected", Style::Good),
-            HeadVerdict::Worse => ("worse than expected", Style::Bad),
-            HeadVerdict::Better => ("better than expected", Style::Busy),
+        let style = match head.verdict {
+            HeadVerdict::AsExpected => Style::Good,
+            HeadVerdict::Worse => Style::Bad,
+            HeadVerdict::Better => Style::Busy,
         };
-        let words = console.painted(words, style);
-        console.line(format!("  newest {words}: {low} to {high} by {} runs", head.prediction.points))?;
+        let words = console.painted(trend_words::verdict(head), style);
+        console.line(format!("  newest {words}: {}", trend_words::expected(measure, head)))?;
     }
     Ok(())
 }
 
 fn step(trend: &Trend, change: &Change, console: &mut Console) -> Result<(), CliError> {
-    let measure = trend.series.measure;
-    let (before, after) = (figure(measure, change.step.before), figure(measure, change.step.after));
-    let part = change.step.after / change.step.before - 1.0;
-    let part = if part.is_finite() { format!(" ({:+.1} %)", part * 100.0) } else { String::new() };
-    let (word, style) = match (trend.found, change.worse, change.accepted) {
-        (false, ..) => ("may be chance", Style::Dim),
-        (true, true, false) => ("regression", Style::Bad),
-        (true, true, true) => ("worse, accepted by a baseline", Style::Busy),
-        (true, false, _) => ("better", Style::Good),
+    let meaning = Meaning::of(trend, change);
+    let style = match meaning {
+        Meaning::Chance => Style::Dim,
+        Meaning::Regression => Style::Bad,
+        Meaning::Accepted => Style::Busy,
+        Meaning::Better => Style::Good,
     };
+    let levels = trend_words::step(trend.series.measure, &change.step);
     let at = change.at.as_deref().and_then(|at| at.get(..10)).unwrap_or("?");
     let run: String = change.run.chars().take(8).collect();
-    let word = console.painted(word, style);
-    console.line(format!(
-        "  step   {at} run {run}: {before} to {after}{part}, {word} (p={:.3})",
-        change.step.p
-    ))?;
+    let word = console.painted(meaning.as_str(), style);
+    console.line(format!("  step   {at} run {run}: {levels}, {word} (p={:.3})", change.step.p))?;
     for differs in &change.differs {
         let pair = [(clean(differs).into_owned(), String::new())];
         console.line(format!("         with it {}", short_params(&pair, 100)))?;
     }
     Ok(())
-}
-
-fn document(found: &Trends) -> Value {
-    json!({
-        "falseDiscoveryRate": FALSE_DISCOVERIES,
-        "judged": found.judged,
-        "notJudged": found.not_judged,
-        "series": found.trends.iter().map(series_json).collect::<Vec<_>>(),
-    })
-}
-
-fn series_json(trend: &Trend) -> Value {
-    let points = trend.series.points.iter().map(
-        |point| json!({ "run": point.run, "at": point.at, "value": point.value, "accepted": point.accepted }),
-    );
-    let changes = trend.changes.iter().map(|change| {
-        json!({
-            "run": change.run, "at": change.at, "point": change.step.at, "before": change.step.before,
-            "after": change.step.after, "p": change.step.p, "worse": change.worse,
-            "accepted": change.accepted, "differs": change.differs,
-        })
-    });
-    json!({
-        "case": trend.series.case,
-        "figure": trend.series.measure,
-        "points": points.collect::<Vec<_>>(),
-        "changes": changes.collect::<Vec<_>>(),
-        "found": trend.found,
-        "p": trend.p,
-        "regression": trend.regression().is_some(),
-        "drift": trend.drift.map(|drift| json!({
-            "slope": drift.slope, "interval": drift.interval, "p": drift.p, "worse": trend.drifts_worse,
-        })),
-        "newest": trend.head.map(|head| json!({
-            "value": head.value, "expected": head.prediction.expected,
-            "interval": head.prediction.interval, "points": head.prediction.points,
-            "verdict": match head.verdict {
-                HeadVerdict::AsExpected => "AsExpected",
-                HeadVerdict::Worse => "Worse",
-                HeadVerdict::Better => "Better",
-            },
-        })),
-    })
 }

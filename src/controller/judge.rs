@@ -6,7 +6,7 @@ use super::execute::ExecuteError;
 use crate::decide::action::{NewBaseline, NewJudgement};
 use crate::decide::observed::{Observed, Record};
 use crate::plan::comparison::{Comparison, compare};
-use crate::report::comparands;
+use crate::report::{comparands, judged_by};
 use crate::request::baseline::TiedTo;
 use crate::request::gate::{ComparedWith, Rules, RunSource};
 use crate::request::valid::Spec;
@@ -151,7 +151,7 @@ fn sides(
         .and_then(|before| Ok((before, comparands::of_run(store, candidate, &candidate.request)?)));
     match built {
         Ok((before, after)) => {
-            let noise = store.noise_floors(&comparands::host_of(candidate), &candidate.request)?;
+            let noise = judged_by::noise_of(store, candidate)?;
             let mut found = compare(&before, &after, rules, &noise, false);
             // What nobody judges can be compared again at any time.
             found.rows.retain(|row| row.threshold.is_some());

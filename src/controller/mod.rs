@@ -34,6 +34,7 @@ mod queue;
 mod reconcile;
 mod report_files;
 pub mod run_output;
+pub mod service_states;
 mod start;
 mod status;
 mod status_keeper;

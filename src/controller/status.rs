@@ -164,7 +164,8 @@ async fn invalid(
     let run = runs.first().map(|measured| &measured.run);
     let mut drafts = status_document::conditions(run, applies.first());
     drafts.extend(load_status::conditions(&load, run.map(|run| run.state.phase())));
-    let judged = context.store.standing_judgement(name, kind.as_deref().unwrap_or_default(), run.map(|run| run.id))?;
+    let judged =
+        context.store.standing_judgement(name, kind.as_deref().unwrap_or_default(), run.map(|run| run.id))?;
     drafts.extend(judged.as_ref().map(judgement_document::condition));
     drafts[0] = Draft::new("Accepted", "False", Reason::Invalid, message.clone());
     let about =

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+};
 use bollard::query_parameters::{ListContainersOptions, StartContainerOptions};
 
 use super::docker_connection::{ASK_LIMIT, CHANGE_LIMIT, ask};
 use super::docker_container::{gpu_request, labels_of};
 use super::{DockerExecutor, ExecutorError};
+use crate::plan::service::Service;
 use crate::run::step::GpuRequest;
 
 /// What a service's container does.
@@ -35,7 +38,39 @@ pub struct RunningContainer {
     pub gpus: Vec<GpuRequest>,
 }
 
+/// Whether a service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    Running,
+    /// Its container is there.
+    Stopped,
+    /// It has no container.
+    Absent,
+}
+
+impl ServiceState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Absent => "absent",
+        }
+    }
+}
+
 impl DockerExecutor {
+    /// The states of services by one listing of all containers; `None` of what is in no compose file.
+    pub async fn service_states(
+        &self,
+        services: &[&Service],
+    ) -> Result<Vec<Option<ServiceState>>, ExecutorError> {
+        let options = ListContainersOptions { all: true, ..Default::default() };
+        let listed = ask("listing containers", ASK_LIMIT, self.docker.list_containers(Some(options)))
+            .await?
+            .map_err(|refusal| refusal.into_error("listing containers"))?;
+        Ok(services.iter().map(|service| state_among(&listed, service)).collect())
+    }
+
     /// The containers of a compose service, and the one of that fixed name, in whatever state. Those of
     /// `docker compose run` are not the service.
     pub async fn service_containers(
@@ -98,6 +133,27 @@ impl DockerExecutor {
     }
 }
 
+fn state_among(listed: &[ContainerSummary], service: &Service) -> Option<ServiceState> {
+    let origin = &service.origin;
+    origin.compose_file.as_ref()?;
+    let is_its_own = |container: &&ContainerSummary| {
+        let label = |name: &str| container.labels.as_ref()?.get(&format!("com.docker.compose.{name}"));
+        let composed = origin.project.is_some()
+            && label("project") == origin.project.as_ref()
+            && label("service") == Some(&service.name);
+        let named = origin.container_name.as_deref().is_some_and(|wanted| {
+            container.names.iter().flatten().any(|name| name.trim_start_matches('/') == wanted)
+        });
+        (composed || named) && label("oneoff").is_none_or(|value| value != "True")
+    };
+    let mut own = listed.iter().filter(is_its_own).peekable();
+    if own.peek().is_none() {
+        return Some(ServiceState::Absent);
+    }
+    let runs = own.any(|container| container.state == Some(ContainerSummaryStateEnum::RUNNING));
+    Some(if runs { ServiceState::Running } else { ServiceState::Stopped })
+}
+
 fn describe(id: String, container: ContainerInspectResponse) -> RunningContainer {
     let state = match container.state.and_then(|state| state.status) {
         Some(ContainerStateStatusEnum::CREATED) => ContainerRunState::Created,
@@ -121,5 +177,57 @@ fn describe(id: String, container: ContainerInspectResponse) -> RunningContainer
         args: container.path.into_iter().chain(container.args.unwrap_or_default()).collect(),
         image: container.config.and_then(|config| config.image).unwrap_or_default(),
         gpus: requests.iter().map(gpu_request).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::service::Origin;
+
+    fn container(name: &str, labels: &[(&str, &str)], state: ContainerSummaryStateEnum) -> ContainerSummary {
+        let label =
+            |(name, value): &(&str, &str)| (format!("com.docker.compose.{name}"), (*value).to_owned());
+        ContainerSummary {
+            names: Some(vec![format!("/{name}")]),
+            labels: Some(labels.iter().map(label).collect()),
+            state: Some(state),
+            ..ContainerSummary::default()
+        }
+    }
+
+    fn service(name: &str, container_name: Option<&str>) -> Service {
+        let origin = Origin {
+            compose_file: Some("docker-compose.yml".into()),
+            project: Some("p".to_owned()),
+            container_name: container_name.map(str::to_owned),
+            services_json: None,
+        };
+        Service { name: name.to_owned(), origin, ..Service::default() }
+    }
+
+    #[test]
+    fn a_service_is_what_its_own_containers_are_and_nobody_elses() {
+        use ContainerSummaryStateEnum::{EXITED, PAUSED, RUNNING};
+        let listed = [
+            container("p-a-1", &[("project", "p"), ("service", "a")], EXITED),
+            container("p-a-2", &[("project", "p"), ("service", "a"), ("oneoff", "False")], RUNNING),
+            container("p-b-run", &[("project", "p"), ("service", "b"), ("oneoff", "True")], RUNNING),
+            container("q-c-1", &[("project", "q"), ("service", "c")], RUNNING),
+            container("p-d-1", &[("project", "p"), ("service", "d")], PAUSED),
+            container("fixed", &[], RUNNING),
+        ];
+        let state = |service: &Service| state_among(&listed, service).map(ServiceState::as_str);
+        for (name, fixed, expected) in [
+            ("a", None, "running"),
+            ("b", None, "absent"),
+            ("c", None, "absent"),
+            ("d", None, "stopped"),
+            ("e", Some("fixed"), "running"),
+            ("f", Some("fix"), "absent"),
+        ] {
+            assert_eq!(state(&service(name, fixed)), Some(expected), "{name}");
+        }
+        assert_eq!(state(&Service { name: "a".to_owned(), ..Service::default() }), None);
     }
 }

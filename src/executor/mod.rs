@@ -21,7 +21,7 @@ use crate::run::step::{TaskId, TaskSpec, TaskState};
 
 pub use docker::DockerExecutor;
 pub use docker_pull::{ImageInfo, PullProgress};
-pub use docker_services::{ContainerRunState, RunningContainer};
+pub use docker_services::{ContainerRunState, RunningContainer, ServiceState};
 pub use process::ProcessExecutor;
 
 /// Output of one stream beyond this ends the task with `OutputTooLarge`, in bytes.

@@ -127,6 +127,11 @@ pub fn fit_for_baseline(store: &Store, row: &RunRow) -> Result<(), ComparandErro
     }
 }
 
+/// How a run is called as a side: its request, and the beginning of its id.
+pub fn label_of(row: &RunRow) -> String {
+    format!("{} {}", row.request, &row.id.to_string()[..8])
+}
+
 /// The host on which a run was measured; empty where it is not known.
 pub fn host_of(row: &RunRow) -> String {
     let name = row.fingerprint.as_ref().and_then(|found| found["host"]["hostname"].as_str());

@@ -11,15 +11,21 @@ use crate::stats::rank_shift::FEWEST;
 
 /// A figure with its unit, as many places as it carries.
 pub fn figure(measure: Measure, value: f64) -> String {
+    let unit = if measure.is_share() { "%" } else { measure.unit() };
+    format!("{} {unit}", number(measure, value))
+}
+
+/// The same before another one, which has the unit of both.
+pub fn number(measure: Measure, value: f64) -> String {
     match measure {
-        Measure::ErrorRate => format!("{:.2} %", value * 100.0),
-        Measure::Latency(..) => format!("{} ms", ms(value)),
+        Measure::ErrorRate => format!("{:.2}", value * 100.0),
+        Measure::Latency(..) => ms(value),
         Measure::PromptRate
         | Measure::GenerationRate
         | Measure::CombinedRate
         | Measure::OutputTokens
         | Measure::Requests
-        | Measure::Goodput => format!("{} {}", short(value), measure.unit()),
+        | Measure::Goodput => short(value),
     }
 }
 

@@ -1,8 +1,9 @@
-//! The headline figure over the last runs: its plot with the levels that it had, and where it changed.
+//! The headline figure over the last runs: its plot, and where it changed, in words.
 
 use super::content::{Past, Report};
 use super::outline::Block;
-use super::plot::{Chart, Curve, Figure, Mark, Plot, Scale};
+use super::trend_plot::{self, Words};
+use super::trend_words::percentage;
 use crate::plan::trend::{Point, Series, Trend, trends};
 use crate::request::load_test::{Metric, Statistic};
 use crate::request::measure::Measure;
@@ -12,25 +13,20 @@ use crate::run::load_words::short;
 /// Runs with the same figure as the newest one that has any, with its name.
 pub struct Known<'a> {
     metric: &'a str,
-    /// With a value, oldest first.
-    runs: Vec<(&'a Past, f64)>,
+    /// Of the runs with a value, oldest first.
     trend: Trend,
 }
 
 pub fn same_figure(past: &[Past]) -> Option<Known<'_>> {
     let metric = past.iter().rev().find_map(|run| run.metric.as_deref())?;
     let same = past.iter().filter(|run| run.metric.as_deref() == Some(metric));
-    let runs: Vec<(&Past, f64)> = same.filter_map(|run| Some((run, run.value?))).collect();
-    let points = runs.iter().map(|(run, value)| Point {
-        run: run.id.clone(),
-        at: run.completed_at.clone(),
-        value: *value,
-        facts: Facts::default(),
-        accepted: false,
+    let points = same.filter_map(|run| {
+        let (run, at, value) = (run.id.clone(), run.completed_at.clone(), run.value?);
+        Some(Point { run, at, value, facts: Facts::default(), accepted: false })
     });
     let series = Series { case: metric.to_owned(), measure: measure_of(metric), points: points.collect() };
     let trend = trends(vec![series]).trends.pop()?;
-    Some(Known { metric, runs, trend })
+    Some(Known { metric, trend })
 }
 
 /// What a headline figure is of, as far as its direction goes.
@@ -43,66 +39,25 @@ fn measure_of(metric: &str) -> Measure {
 }
 
 pub fn figure(report: &Report, known: &Option<Known<'_>>) -> Option<Block> {
-    let known = known.as_ref().filter(|known| known.runs.len() >= 2)?;
-    let points: Vec<[f64; 2]> =
-        (1..).zip(&known.runs).map(|(at, (_, value))| [f64::from(at), *value]).collect();
-    // Not from zero: what is looked for here is a change.
-    let values = || points.iter().map(|point| point[1]);
-    let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
-    let room = (high - low).max(high * 0.05);
-    let ticks = (1..).zip(&known.runs).map(|(at, (run, _))| {
-        let day = run.completed_at.as_deref().and_then(|at| at.get(..10)).unwrap_or_default();
-        (f64::from(at), day.to_owned())
-    });
-    let ticks = ticks.collect();
-    let mut curves =
-        vec![Curve { name: known.metric.to_owned(), points, mark: Mark::LineAndDots, colour: 0 }];
-    if known.trend.found {
-        let points = levels(&known.trend, known.runs.len());
-        curves.push(Curve { name: "level".to_owned(), points, mark: Mark::Line, colour: 1 });
-    }
-    let plot = Plot {
-        x_title: "runs, oldest first".to_owned(),
-        y_title: known.metric.to_owned(),
-        x_scale: Scale::Linear,
-        x_ticks: Some(ticks),
-        y_range: Some([(low - room).max(0.0), high + room]),
-        curves,
-    };
-    Some(Block::Figures(vec![Figure {
-        title: format!("{} over the last runs", known.metric),
-        simulated: report.simulated,
-        chart: Chart::Lines(plot),
-    }]))
-}
-
-/// A line that jumps between two runs.
-fn levels(trend: &Trend, runs: usize) -> Vec<[f64; 2]> {
-    let Some(first) = trend.changes.first() else { return Vec::new() };
-    let mut points = vec![[1.0, first.step.before]];
-    for change in &trend.changes {
-        let between = change.step.at as f64 + 0.5;
-        points.extend([[between, change.step.before], [between, change.step.after]]);
-    }
-    let last = points.last().map_or(first.step.before, |point| point[1]);
-    points.push([runs as f64, last]);
-    points
+    let known = known.as_ref()?;
+    let title = format!("{} over the last runs", known.metric);
+    let words = Words { title, name: known.metric, unit: known.metric, simulated: report.simulated };
+    Some(Block::Figures(vec![trend_plot::figure(&known.trend, words)?]))
 }
 
 /// Where it stepped, in words.
 pub fn changes(known: &Option<Known<'_>>) -> Option<Block> {
     let known = known.as_ref().filter(|known| known.trend.found)?;
     let lines = known.trend.changes.iter().map(|change| {
-        let part = change.step.after / change.step.before - 1.0;
-        let part = if part.is_finite() { format!(" ({:+.1} %)", part * 100.0) } else { String::new() };
         format!(
-            "{} step at run {}, {}: {} to {} {}{part}",
+            "{} step at run {}, {}: {} to {} {}{}",
             if change.worse { "A worse" } else { "A better" },
             change.run.get(..8).unwrap_or(&change.run),
             change.at.as_deref().and_then(|at| at.get(..10)).unwrap_or("unknown day"),
             short(change.step.before),
             short(change.step.after),
             known.metric,
+            percentage(&change.step),
         )
     });
     Some(Block::List(lines.collect()))

@@ -190,6 +190,17 @@ impl Thresholds {
     }
 }
 
+/// The one figure that a name means.
+///
+/// # Errors
+/// What would be right.
+pub fn measure_named(name: &str) -> Result<Measure, String> {
+    Measure::from_name(name).ok_or_else(|| match Subject::parse(name) {
+        Ok(_) => "name one figure, such as e2e_p95, requests_per_s or tg_avg_ts".to_owned(),
+        Err(right) => right,
+    })
+}
+
 /// `fail:20%,warn:10%`, as the command line takes it.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ pub mod reports;
 pub mod requests;
 pub mod run_list;
 pub mod runs;
+pub mod runs_by_service;
 pub mod submissions;
 
 use std::path::{Path, PathBuf};

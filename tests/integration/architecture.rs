@@ -68,8 +68,17 @@ fn modules_import_only_what_the_architecture_allows() {
 
 /// What the API may have of the controller: handles to ask and to leave orders with. The loop, its passes and its
 /// queue are nobody else's.
-const HANDLES: &[&str] =
-    &["apply_job", "context", "doorbell", "live", "meter", "run_output", "submit", "surroundings"];
+const HANDLES: &[&str] = &[
+    "apply_job",
+    "context",
+    "doorbell",
+    "live",
+    "meter",
+    "run_output",
+    "service_states",
+    "submit",
+    "surroundings",
+];
 
 fn is_inside_the_controller(path: &str) -> bool {
     match path.split("::").collect::<Vec<_>>().as_slice() {

@@ -99,8 +99,13 @@ pub fn condition(status: &str, reason: &str) -> ConditionRow {
 
 impl Seeded {
     pub fn new(place: &Place) -> Self {
-        std::fs::create_dir_all(place.state()).unwrap();
-        Self { store: Store::open(&place.state(), Access::Owner).unwrap(), state: place.state() }
+        Self::at(&place.state())
+    }
+
+    /// In any state directory that no controller has.
+    pub fn at(state: &Path) -> Self {
+        std::fs::create_dir_all(state).unwrap();
+        Self { store: Store::open(state, Access::Owner).unwrap(), state: state.to_owned() }
     }
 
     fn write<T: Send + 'static>(

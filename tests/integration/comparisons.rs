@@ -1,77 +1,33 @@
 //! `compare`, `baseline`, `trend` and `noise` on stored runs, through the binary: verdicts, exit codes, formats.
 
-use benchlet::decide::observed::Record;
+use std::ops::Deref;
+
 use benchlet::run::phase::{Ending, RunState};
 use benchlet::run::reason::Reason;
-use benchlet::store::benchmarks::Figures;
-use benchlet::store::runs::Results;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli_state::{Place, Said, Seeded, running};
+use crate::cli_state::{Place, Said};
+use crate::judged_runs::{JudgedRuns, Made, STEADY, made, times};
 
 struct Bench {
     place: Place,
-    seeded: Seeded,
+    judged: JudgedRuns,
 }
 
-/// What a run of llama-bench is made of.
-#[derive(Clone)]
-struct Made<'a> {
-    /// The rate of each launch, tokens a second.
-    launches: &'a [f64],
-    threads: u32,
-    simulated: bool,
-}
+impl Deref for Bench {
+    type Target = JudgedRuns;
 
-/// Nearly the same every time.
-const STEADY: [f64; 5] = [100.0, 100.4, 99.7, 100.2, 99.9];
-
-fn made(launches: &[f64]) -> Made<'_> {
-    Made { launches, threads: 2, simulated: false }
+    fn deref(&self) -> &JudgedRuns {
+        &self.judged
+    }
 }
 
 impl Bench {
     fn new() -> Self {
         let place = Place::new();
-        let seeded = Seeded::new(&place);
-        Self { place, seeded }
-    }
-
-    fn request(&self, name: &str, gate: &str) -> Record {
-        self.seeded.request(name, "LlamaBench", &format!("{{ service: qwen{gate} }}"), true)
-    }
-
-    fn run(&self, record: &Record, made: &Made<'_>) -> Uuid {
-        let id = self.seeded.run(record, running());
-        let samples: Vec<[f64; 3]> =
-            made.launches.iter().map(|rate| [rate * 0.99, *rate, rate * 1.01]).collect();
-        let mean = made.launches.iter().sum::<f64>() / made.launches.len() as f64;
-        let case = json!({
-            "case": 1, "test": "tg16", "kind": "tg", "n_prompt": 0, "n_gen": 16, "n_depth": 0, "varied": {},
-            "samples_ts": samples, "avg_ts": mean, "median_ts": mean, "stddev_ts": 1.0, "slow_first": [],
-        });
-        let rows = json!([{ "build_commit": "b1", "n_threads": made.threads, "n_batch": 512, "n_gen": 16 }]);
-        let figures =
-            Figures { tg_avg_ts: Some(mean), raw_output: Some(rows.to_string()), ..Figures::default() };
-        let results = Results { cases: vec![case.to_string()], figures, ..Results::default() };
-        self.seeded.results(id, results, 0);
-        self.seeded.advance(id, RunState::Ended(Ending::completed("")));
-        let fingerprint = json!({
-            "host": { "hostname": "box" }, "cpu": { "model": "EPYC", "threads": 2 }, "gpus": [],
-            "model": { "path": "/models/a.gguf", "sha256": "ab" },
-        });
-        let simulated = u8::from(made.simulated);
-        self.sql(&format!(
-            "UPDATE runs SET simulated = {simulated}, fingerprint_json = '{fingerprint}' WHERE id = '{id}';
-             UPDATE benchmark_runs SET simulated = {simulated} WHERE id = '{id}';"
-        ));
-        id
-    }
-
-    fn sql(&self, sql: &str) {
-        let database = rusqlite::Connection::open(self.place.state().join("benchlet.db")).unwrap();
-        database.execute_batch(sql).unwrap();
+        let judged = JudgedRuns::at(&place.state());
+        Self { place, judged }
     }
 
     fn say(&self, line: &[&str]) -> Said {
@@ -84,10 +40,6 @@ impl Bench {
         assert_eq!(said.code, code, "{}{}", said.out, said.err);
         serde_json::from_str(&said.out).unwrap()
     }
-}
-
-fn times(rates: &[f64], factor: f64) -> Vec<f64> {
-    rates.iter().map(|rate| rate * factor).collect()
 }
 
 /// Two requests, the second one with launches as fast as said.
