@@ -5,7 +5,7 @@ import { empty, facts, fill, h, link, notice, table, trouble } from "./dom.js";
 import { badge, simulated, time } from "./figures.js";
 import { short } from "./format.js";
 
-const OUTCOMES = { NoRegression: ["good", "No regression"], Regression: ["bad", "Regression"], NotComparable: ["", "Not comparable"] };
+const OUTCOMES = { "no regression": "good", regression: "bad", "not comparable": "" };
 const POLICY = { Pass: "good", Warn: "busy", Fail: "bad" };
 
 export async function comparison(main, { query: asked, signal, go }) {
@@ -55,9 +55,8 @@ function side(name, run) {
 }
 
 function verdict(found) {
-    const [kind, words] = OUTCOMES[found.outcome] ?? ["", found.outcome];
     return h("div", { class: "panel", id: "verdict" },
-        h("div", { class: "head" }, h("h2", {}, "Verdict"), h("span", { class: `badge ${kind}` }, words)),
+        h("div", { class: "head" }, h("h2", {}, "Verdict"), h("span", { class: `badge ${OUTCOMES[found.outcome] ?? ""}` }, found.outcome)),
         facts([["Policy", found.policy ?? "not judged"], ["Evidence", found.evidence], ["Runs it would take", found.moreRuns && String(found.moreRuns)]]),
         (found.reasons ?? []).map((reason) => notice(reason)));
 }
@@ -93,7 +92,7 @@ function parameters(before, after) {
 
 function known(list) {
     const differing = list.filter((fact) => fact.differs);
-    const line = (fact) => ({ class: fact.differs ? "differs" : null, row: [fact.fact, fact.baseline ?? "–", fact.candidate ?? "–"] });
+    const line = (fact) => ({ class: fact.differs ? "differs" : null, row: [[fact.fact, fact.declared && h("span", { class: "soft" }, " (on purpose)")], fact.baseline ?? "–", fact.candidate ?? "–"] });
     const columns = [{ name: "Fact" }, { name: "Baseline" }, { name: "Candidate" }];
     return [
         differing.length > 0 ? table("What differs", columns, differing.map(line)) : h("p", {}, "Nothing else differs."),

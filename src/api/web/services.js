@@ -37,7 +37,7 @@ function card(service) {
             state(service.state)),
         h("div", { class: "soft small wrap" }, description(service)),
         headline(service.latest),
-        service.newest && h("div", { class: "small" }, newestRun(service.newest)),
+        service.newest && service.newest.id !== service.latest?.id && h("div", { class: "small" }, newestRun(service.newest)),
         open && h("div", { class: "small", "data-run": open }, h("span", { class: "soft progress-words" }, "A benchmark is in progress."), h("progress", {})),
         h("div", { class: "buttons" },
             service.measurable && h("a", { class: "button main", href: path }, open ? "Watch the benchmark" : "Benchmark"),

@@ -51,11 +51,14 @@ export function trendOf(of, signal) {
     };
 }
 
+/** What the two lines of a series with a step are. */
+const LEVELS = [{ colour: 0, name: "runs" }, { colour: 1, name: "level" }];
+
 function one(series) {
     const steps = series.changes.map((change) =>
         h("li", {}, link(`/runs/${change.run}`, short(change.run)), ": ", change.text,
             change.differs.length > 0 && h("div", { class: "soft" }, "with it ", change.differs.join(", "))));
-    const figure = plot({ title: `${series.case} ${series.figure}`, svg: series.plot, legend: [], simulated: false });
+    const figure = plot({ title: `${series.case} ${series.figure}`, svg: series.plot, legend: series.found ? LEVELS : [], simulated: false });
     if (!figure) return null;
     figure.append(h("div", { class: "small soft" }, `${series.points.length} runs, newest ${series.text?.newest ?? ""}`),
         ...(steps.length > 0 ? [h("ul", { class: "steps" }, steps)] : []));
