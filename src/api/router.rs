@@ -2,8 +2,9 @@
 //! of what happens there.
 
 use axum::Router;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 
 use super::access::{gate, guard};
 use super::error::ApiError;
@@ -60,8 +61,11 @@ fn route_of(path: &str) -> String {
     }
 }
 
-async fn nothing_there() -> ApiError {
-    ApiError::not_found("there is no such endpoint; /api/openapi.json lists them")
+async fn nothing_there(headers: HeaderMap) -> Response {
+    if web::is_for_people(&headers) {
+        return web::lost(headers).await;
+    }
+    ApiError::not_found("there is no such endpoint; /api/openapi.json lists them").into_response()
 }
 
 async fn no_such_method(method: Method) -> ApiError {

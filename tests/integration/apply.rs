@@ -24,6 +24,7 @@ use benchlet::store::{Access, Store};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::left_out::{Need, is_left_out};
 use crate::polling::until;
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
@@ -619,7 +620,7 @@ struct Stack {
 impl Stack {
     /// `None` where `tests/run` has said that there is no Docker, or no compose plugin.
     async fn start() -> Option<Self> {
-        if std::env::var("BENCHLET_TEST_WITHOUT").is_ok_and(|what| what == "docker")
+        if is_left_out(Need::Docker)
             || std::env::var("BENCHLET_TEST_COMPOSE").is_ok_and(|path| path.is_empty())
         {
             eprintln!("not possible: no Docker with a compose plugin, as tests/run has said");
@@ -744,8 +745,7 @@ async fn without_the_compose_plugin_a_restart_is_left_to_the_user() {
         assert!(note.contains("compose plugin does not answer (unknown command"), "{note}");
         return;
     }
-    if std::env::var("BENCHLET_TEST_WITHOUT").is_ok_and(|what| what == "docker") {
-        eprintln!("not possible: no Docker, as tests/run has said");
+    if is_left_out(Need::Docker) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -16,15 +16,12 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 
-/// Whether this run of the tests does without Docker, as `BENCHLET_TEST_WITHOUT=docker` says. Without
-/// that, a daemon that does not answer is a failure.
+use crate::left_out::{self, Need};
+
+/// Whether this run of the tests does without Docker. Unless it says so, a daemon that does not answer is a
+/// failure.
 pub fn is_left_out() -> bool {
-    let without = std::env::var("BENCHLET_TEST_WITHOUT").unwrap_or_default();
-    let left_out = without.split(',').any(|what| what == "docker");
-    if left_out {
-        eprintln!("not run: BENCHLET_TEST_WITHOUT asks for no Docker");
-    }
-    left_out
+    left_out::is_left_out(Need::Docker)
 }
 
 /// The image with llama.cpp's tools.

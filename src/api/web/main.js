@@ -58,6 +58,7 @@ async function show() {
     else connect(tellConnection);
     navigation(pathname);
     fill(main, h("p", { class: "soft" }, "Loading …"));
+    main.setAttribute("aria-busy", "true");
     window.scrollTo(0, 0);
     try {
         await page(main, { name, query, signal, go });
@@ -65,7 +66,9 @@ async function show() {
         if (signal.aborted || error.status === 401) return;
         fill(main, h("h1", {}, title), trouble(error), h("p", {}, h("button", { type: "button", onclick: show }, "Try again")));
     }
-    if (!signal.aborted && !atLogin) main.focus({ preventScroll: true });
+    if (signal.aborted) return;
+    main.removeAttribute("aria-busy");
+    if (!atLogin) main.focus({ preventScroll: true });
 }
 
 function nowhere(place) {

@@ -85,6 +85,17 @@ async fn document(headers: HeaderMap) -> Response {
     response
 }
 
+/// Whether somebody looks for a page, and no program for an endpoint.
+pub fn is_for_people(headers: &HeaderMap) -> bool {
+    let wanted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    wanted.is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+/// The page at an address that it does not have, which it says.
+pub async fn lost(headers: HeaderMap) -> Response {
+    (StatusCode::NOT_FOUND, document(headers).await).into_response()
+}
+
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match FILES.iter().find(|known| known.name == name) {
         Some(known) => file(&headers, known.kind, known.text),

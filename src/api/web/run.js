@@ -26,16 +26,17 @@ export async function run(main, { name: id, signal, go }) {
             fill(body);
             return;
         }
-        draw();
+        await draw();
     };
-    const draw = () => {
+    const draw = async () => {
         fill(head, title(known, go, look));
         const drawn = h("div", { id: "plots" });
         fill(body, results(known), drawn, details(known));
-        if (known.status === "completed") plots(known, drawn, signal);
+        if (known.status === "completed") await plots(known, drawn, signal);
     };
-    draw();
+    const drawn = draw();
     fill(main, head, body, lines, known.raw_output && raw(known));
+    await drawn;
     if (isOpen(known)) refreshing(signal, (data) => (data.run?.id ?? data.run) === known.id, look);
 }
 
