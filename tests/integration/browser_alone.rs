@@ -2,14 +2,22 @@
 //! wrong with a page, and leaves nothing behind.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use fantoccini::key::Key;
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use serde_json::json;
 
 use crate::browser::{Browser, Scheme, Size};
 use crate::browser_processes::living;
 use crate::file_server::FileServer;
+use crate::left_out::{Need, is_left_out};
+use crate::polling::until;
+
+/// In the environment of a test run that a test starts.
+const CHILD: &str = "BENCHLET_TEST_BROWSER_OF_A_KILLED_RUN";
 
 const PAGE: &str = r#"<!doctype html><html lang="en"><title>Harness</title><link rel="icon" href="data:,">
 <style>
@@ -251,4 +259,26 @@ fn a_browser_leaves_nothing_behind_where_its_test_fails() {
     assert_eq!(said, "about:blank fails");
     assert_eq!(living(group, &home), []);
     assert!(!home.exists());
+}
+
+#[test]
+fn a_browser_leaves_nothing_behind_where_its_run_is_killed() {
+    if std::env::var_os(CHILD).is_some() {
+        let browser = Browser::open(Scheme::Light, Size::WIDE).unwrap();
+        println!("\nleft: {} {}", browser.processes().pid(), browser.processes().home().display());
+        kill_process(getpid(), Signal::KILL).unwrap();
+    }
+    if is_left_out(Need::Browser) {
+        return;
+    }
+    let name = "browser_alone::a_browser_leaves_nothing_behind_where_its_run_is_killed";
+    let mut run = Command::new(std::env::current_exe().unwrap());
+    let output = run.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (group, home) = said.lines().find_map(|line| line.strip_prefix("left: ")?.split_once(' ')).unwrap();
+    let (group, home) = (Pid::from_raw(group.parse().unwrap()).unwrap(), PathBuf::from(home));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(until("nothing is left", || async {
+        (living(group, &home).is_empty() && !home.exists()).then_some(())
+    }));
 }

@@ -13,30 +13,36 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Becomes chromedriver. What it leaves beside that ends all of its group, and removes the folder, once the
+/// other end of its input has gone: a run of tests that is killed drops nothing.
+const START: &str = r#"
+exec 3<&0 </dev/null
+{ read -r _ <&3; trap "" TERM; kill -TERM 0; sleep 1; rm -rf -- "$2"; kill -KILL 0; } &
+exec "$1" --port=0 3<&-
+"#;
+
 pub struct Driver {
+    /// Its input has to stay open.
     process: Child,
     home: tempfile::TempDir,
     port: u16,
 }
 
 impl Driver {
-    /// It ends with the thread that starts it, too, for a test run that is killed drops nothing.
     pub fn start() -> Self {
         let home = tempfile::Builder::new().prefix("benchlet-browser-").tempdir().unwrap();
         let folder = home.path();
         fs::create_dir(folder.join("tmp")).unwrap();
         let log = File::create(folder.join("log")).unwrap();
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM"]).arg(chromedriver()).arg("--port=0");
+        let mut command = Command::new("sh");
+        command.args(["-c", START, "sh"]).arg(chromedriver()).arg(folder);
         command.current_dir(folder).process_group(0);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
         // Nothing of the user's: no proxy, no display, no language, no time zone, no place to write to.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", folder).env("TMPDIR", folder.join("tmp"));
         command.env("LANG", "C.UTF-8").env("LANGUAGE", "en").env("TZ", "UTC");
-        let process = command.spawn().unwrap_or_else(|error| {
-            panic!("setpriv does not start ({error}); it belongs to the package util-linux")
-        });
+        let process = command.spawn().unwrap();
         let mut driver = Self { process, home, port: 0 };
         driver.port = driver.listens();
         driver
@@ -88,6 +94,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let group = self.pid();
         let _ = kill_process_group(group, Signal::KILL);
+        // Closes its input; by now nobody listens there.
         let _ = self.process.wait();
         let deadline = Instant::now() + DEADLINE;
         loop {
