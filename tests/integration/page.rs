@@ -112,7 +112,7 @@ fn the_keyboard_alone_leads_from_the_login_to_a_finished_benchmark() {
         panic!("{what} is not reached; the focus is on {}", browser.focused());
     };
     // The last card is the stand-in's.
-    tab_to("Benchmark");
+    tab_to("\"simulated\"");
     browser.press(Key::Enter);
     browser.wait_text("h1", "simulated");
     browser.wait_text("pre.command", "sim llama-bench");
@@ -207,7 +207,7 @@ fn a_page_goes_on_by_itself_when_the_controller_comes_back() {
     visit.browser.wait_text("[data-request=quick]", "Completed");
     visit.bench.stop();
     visit.browser.wait_text("#link", "no connection");
-    visit.bench.serve_with(&[("BENCHLET_API_LISTEN", &listen)]);
+    visit.bench.serve_with(&[("BENCHLET_LISTEN", &listen)]);
     visit.browser.wait_gone("#link .badge");
     visit.bench.save("later", QUICK);
     visit.browser.wait_text("[data-request=later]", "Completed");

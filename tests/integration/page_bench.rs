@@ -133,7 +133,7 @@ fn a_failed_run_says_why_and_is_deleted_only_after_a_question() {
     visit.bench.until_phase("fails", "Failed");
     visit.go("/services/tiny");
     let browser = &visit.browser;
-    browser.wait_text(".runs .error", "no Docker here");
+    browser.wait_text(".runs .error", "no-docker.sock");
     browser.click_text(".runs button", "Delete");
     browser.wait_text("dialog", "Its figures, output and records are gone then.");
     browser.click_text("dialog button", "Close");

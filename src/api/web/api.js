@@ -48,9 +48,9 @@ export const post = (path, body, signal) => call("POST", path, body, signal);
 export const put = (path, body) => call("PUT", path, body);
 export const remove = (path) => call("DELETE", path);
 
-/** The server's messages begin as parts of a sentence. */
+/** The server's messages begin as parts of a sentence; names in them stay as they are. */
 export function sentence(text) {
-    const whole = text.charAt(0).toUpperCase() + text.slice(1);
+    const whole = /^[a-z]+[ ,:;]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
     return /[.!?)]$/.test(whole) ? whole : `${whole}.`;
 }
 

@@ -10,6 +10,8 @@ export function login(main, { go, query }) {
     const form = h("form", { class: "login" },
         h("h1", {}, "benchlet"),
         h("p", {}, "Log in with the token of this controller."),
+        // Where a password manager keeps the token.
+        h("input", { type: "text", autocomplete: "username", value: "benchlet", hidden: true }),
         h("label", { for: "token" }, "Token"), field, said, button,
         h("p", { class: "soft" }, "The token is in the file ", h("code", {}, "token"), " of the state directory (",
             h("code", {}, ".benchlet/token"), " unless the settings say otherwise), or in the file that ",

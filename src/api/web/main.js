@@ -33,6 +33,7 @@ const THEMES = ["light dark", "light", "dark"];
 
 const main = document.getElementById("main");
 let shown = new AbortController();
+let connected = false;
 
 /** Goes to an address of the page, as a link does. */
 function go(address, replace = false) {
@@ -55,7 +56,8 @@ async function show() {
     const atLogin = page === login;
     document.getElementById("top").hidden = atLogin;
     if (atLogin) disconnect();
-    else connect(tellConnection);
+    else if (!connected) connect(tellConnection);
+    connected = !atLogin;
     navigation(pathname);
     fill(main, h("p", { class: "soft" }, "Loading …"));
     main.setAttribute("aria-busy", "true");

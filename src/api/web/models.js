@@ -15,7 +15,6 @@ export async function models(main, { query: asked, signal }) {
     const workload = () => ({ num_requests: requests.value, per_hour: price.value, simulated: made.checked || "" });
 
     const rank = async () => {
-        if (!requests.reportValidity()) return;
         await told(ranking, async () => {
             const found = await get(query("/v1/benchmarks/compare", workload()), signal);
             return found.models.length > 0 ? ranked(found, choose) : empty("No model can be ranked yet.",
@@ -23,7 +22,7 @@ export async function models(main, { query: asked, signal }) {
         });
     };
     const estimate = async () => {
-        if (!model.value || !requests.reportValidity()) return fill(single);
+        if (!model.value) return fill(single);
         return told(single, async () => {
             const [found, measured] = await Promise.all([
                 get(query("/v1/benchmarks/estimate", { ...workload(), model: model.value }), signal),

@@ -1,6 +1,7 @@
 // A run's output as it comes, from its beginning. Follows the end unless paused; keeps a bounded part of it.
 
 import { fill, h } from "./dom.js";
+import { whileSeen } from "./live.js";
 
 /** Most characters that stay in the page: the newest. */
 const MOST = 400_000;
@@ -40,18 +41,25 @@ export function output(run, signal, told = () => {}) {
             text.scrollTop = text.scrollHeight;
         }
     });
-    const source = new EventSource(`/api/benchmarks/${run}/logs`);
-    signal.addEventListener("abort", () => source.close());
-    source.addEventListener("log", (event) => {
-        const piece = JSON.parse(event.data).text;
-        if (!paused) return append([piece]);
-        held.push(piece);
-        fill(pause, `Go on (${held.length} new)`);
-    });
-    source.addEventListener("status", (event) => told({ ...JSON.parse(event.data), ended: false }));
-    source.addEventListener("end", (event) => {
-        source.close();
-        told({ ...JSON.parse(event.data), ended: true });
+    let over = false;
+    whileSeen(signal, () => {
+        // From the beginning: what came while nobody looked is in it.
+        fill(text);
+        [held, length] = [[], 0];
+        const source = new EventSource(`/api/benchmarks/${run}/logs`);
+        source.addEventListener("log", (event) => {
+            const piece = JSON.parse(event.data).text;
+            if (!paused) return append([piece]);
+            held.push(piece);
+            return fill(pause, `Go on (${held.length} new)`);
+        });
+        source.addEventListener("status", (event) => told({ ...JSON.parse(event.data), ended: false }));
+        source.addEventListener("end", (event) => {
+            source.close();
+            if (!over) told({ ...JSON.parse(event.data), ended: true });
+            over = true;
+        });
+        return () => source.close();
     });
     return h("div", { class: "panel" }, h("div", { class: "head" }, h("h3", {}, "Output"), cut, pause), text);
 }
