@@ -17,6 +17,7 @@ mod operation;
 mod patient_stream;
 mod planning;
 mod rate;
+mod reports;
 mod requests;
 pub mod router;
 mod run_lines;

@@ -10,8 +10,8 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, comparisons, events, health, logs, metrics, openapi, planning, requests, runs, services, session,
-    start, trends,
+    apply, comparisons, events, health, logs, metrics, openapi, planning, reports,
+    requests, runs, services, session, start, trends,
 };
 
 /// Every endpoint.
@@ -20,6 +20,7 @@ pub fn operations() -> Vec<Operation> {
         runs::operations(),
         start::operations(),
         apply::operations(),
+        reports::operations(),
         logs::operations(),
         services::operations(),
         comparisons::operations(),

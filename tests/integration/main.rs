@@ -7,6 +7,7 @@ mod api_benchmarks;
 mod api_client;
 mod api_comparisons;
 mod api_document;
+mod api_reports;
 mod api_resources;
 mod api_services;
 mod api_streams;
