@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod baselines;
 mod comparisons;
 mod error;
 mod events;

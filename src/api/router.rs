@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, comparisons, events, health, logs, metrics, openapi, planning, reports,
+    apply, baselines, comparisons, events, health, logs, metrics, openapi, planning, reports,
     requests, runs, services, session, start, trends,
 };
 
@@ -25,6 +25,7 @@ pub fn operations() -> Vec<Operation> {
         services::operations(),
         comparisons::operations(),
         trends::operations(),
+        baselines::operations(),
         requests::operations(),
         events::operations(),
         planning::operations(),

@@ -7,6 +7,7 @@ mod apply_restart;
 mod apply_revert;
 mod apply_source;
 mod apply_task;
+pub mod baseline_orders;
 mod claims;
 mod conditions;
 pub mod context;

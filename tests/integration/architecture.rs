@@ -70,6 +70,7 @@ fn modules_import_only_what_the_architecture_allows() {
 /// queue are nobody else's.
 const HANDLES: &[&str] = &[
     "apply_job",
+    "baseline_orders",
     "context",
     "doorbell",
     "live",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod api_access;
+mod api_baselines;
 mod api_benchmarks;
 mod api_client;
 mod api_comparisons;
