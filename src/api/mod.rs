@@ -19,6 +19,7 @@ mod patient_stream;
 mod planning;
 mod rate;
 mod reports;
+mod request_source;
 mod requests;
 pub mod router;
 mod run_lines;

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, baselines, comparisons, events, health, logs, metrics, openapi, planning, reports,
+    apply, baselines, comparisons, events, health, logs, metrics, openapi, planning, reports, request_source,
     requests, runs, services, session, start, trends,
 };
 
@@ -27,6 +27,7 @@ pub fn operations() -> Vec<Operation> {
         trends::operations(),
         baselines::operations(),
         requests::operations(),
+        request_source::operations(),
         events::operations(),
         planning::operations(),
         session::operations(),

@@ -75,6 +75,7 @@ const HANDLES: &[&str] = &[
     "doorbell",
     "live",
     "meter",
+    "request_source",
     "run_output",
     "service_states",
     "submit",
