@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod baselines;
 mod comparisons;
 mod error;
 mod events;
@@ -17,6 +18,8 @@ mod operation;
 mod patient_stream;
 mod planning;
 mod rate;
+mod reports;
+mod request_source;
 mod requests;
 pub mod router;
 mod run_lines;

@@ -115,6 +115,10 @@ fn response(answer: &Answer) -> Value {
     let content = match &answer.content {
         Content::Json(schema) => json!({ "application/json": { "schema": schema } }),
         Content::Events => json!({ "text/event-stream": { "schema": schema::text() } }),
+        Content::Texts(kinds) => {
+            let kinds = kinds.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({ "schema": schema })));
+            Value::Object(kinds.collect())
+        }
         Content::Metrics => json!({ "application/openmetrics-text": { "schema": schema::text() } }),
         Content::Nothing => return json!({ "description": answer.description }),
     };

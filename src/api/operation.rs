@@ -45,6 +45,8 @@ pub enum Content {
     Json(Value),
     /// A stream of server-sent events.
     Events,
+    /// Texts of these media types, whichever was asked for, each with its schema.
+    Texts(Vec<(&'static str, Value)>),
     /// What Prometheus reads.
     Metrics,
     Nothing,

@@ -65,13 +65,13 @@ pub fn operations() -> Vec<Operation> {
             ]),
         ),
         Operation::new("get", "/api/requests/{name}", TAG, "A request as its status file has it", get(show))
-            .path_parameter("name", "The request")
+            .path_parameter("name", "The request, also one that was refused: its phase is Invalid")
             .json(
                 200,
                 "The request",
                 schema::object(&[
                     ("apiVersion", schema::text()),
-                    ("kind", schema::text()),
+                    ("kind", schema::maybe("string")),
                     ("metadata", schema::of("object")),
                     ("status", schema::of("object")),
                 ]),
@@ -131,10 +131,14 @@ async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<axum
     let asked = name.clone();
     let shown = api
         .ask(move |store| -> Stored<Option<Value>> {
-            match store.request_summaries(Some(&asked))?.first() {
-                Some(request) => request_document::request(store, request).map(Some),
-                None => Ok(None),
+            if let Some(request) = store.request_summaries(Some(&asked))?.first() {
+                return request_document::request(store, request).map(Some);
             }
+            let Some(refused) = store.refused_name(&asked)? else { return Ok(None) };
+            let mut shown = request_document::refused(store, &refused)?;
+            // Of its document no kind is sure.
+            shown["kind"] = Value::Null;
+            Ok(Some(shown))
         })
         .await?;
     shown.map(axum::Json).ok_or_else(|| unknown(&name))

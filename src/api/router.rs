@@ -11,8 +11,8 @@ use super::error::ApiError;
 use super::operation::Operation;
 use super::state::Api;
 use super::{
-    apply, comparisons, events, health, logs, metrics, openapi, planning, requests, runs, services, session,
-    start, trends, web,
+    apply, baselines, comparisons, events, health, logs, metrics, openapi, planning, reports, request_source,
+    requests, runs, services, session, start, trends, web,
 };
 
 /// Every endpoint.
@@ -21,11 +21,14 @@ pub fn operations() -> Vec<Operation> {
         runs::operations(),
         start::operations(),
         apply::operations(),
+        reports::operations(),
         logs::operations(),
         services::operations(),
         comparisons::operations(),
         trends::operations(),
+        baselines::operations(),
         requests::operations(),
+        request_source::operations(),
         events::operations(),
         planning::operations(),
         session::operations(),

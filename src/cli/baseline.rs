@@ -9,11 +9,12 @@ use super::error::CliError;
 use super::output::{Cell, Console, Format, Table, age};
 use super::phase_words::short_id;
 use super::{block_on, state_dir};
-use crate::report::{comparands, judgement_document};
+use crate::controller::baseline_orders::{self, BaselineError, FIT, Whose};
+use crate::report::judgement_document;
 use crate::request::valid::{NAME_RULE, is_name};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::baselines::{self, Baseline, Scope};
+use crate::store::baselines::{Baseline, Scope};
 use crate::store::runs::RunRow;
 
 /// Pins runs as baselines, which later runs are compared with.
@@ -91,22 +92,15 @@ pub fn run(verb: &BaselineVerb, settings: &Settings, console: &mut Console) -> R
 fn set(verb: &Set, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;
     let row = run_of(&store, verb)?;
-    comparands::fit_for_baseline(&store, &row).map_err(|error| {
-        sides::not_comparable(error).hint("a baseline is a completed, valid run that really measured")
-    })?;
-    let scope = match &verb.request {
-        Some(request) => Scope::Request(request.clone()),
-        None if verb.for_service && row.service.is_empty() => {
-            return Err(CliError::usage("the run has no service").hint("name a request with --for"));
-        }
-        None if verb.for_service => Scope::Service(row.service.clone()),
-        None => Scope::Request(row.request.clone()),
+    let whose = match &verb.request {
+        Some(request) => Whose::Request(request.clone()),
+        None if verb.for_service => Whose::OwnService,
+        None => Whose::OwnRequest,
     };
-    let now = state_dir::now();
-    let (run, words) = (row.id, format!("{} {}", scope.word(), scope.subject()));
-    let new = Baseline { name: verb.name.clone(), scope, run, set_by: None, created_at: now.clone() };
-    block_on(async { Ok(store.write(move |connection| baselines::set(connection, &new, &now)).await?) })?;
-    console.line(format!("baseline {} of the {words} is run {}", verb.name, short_id(run)))
+    let planned = baseline_orders::planned(&store, &row, &verb.name, whose, state_dir::now())
+        .map_err(|error| of_baseline(&store, error))?;
+    let said = block_on(async { Ok(baseline_orders::set(&store, planned).await?) })?;
+    console.line(said)
 }
 
 fn run_of(store: &Store, verb: &Set) -> Result<RunRow, CliError> {
@@ -130,14 +124,8 @@ fn list(verb: &List, settings: &Settings, console: &mut Console) -> Result<(), C
         Some(store) => store.baselines()?,
         None => Vec::new(),
     };
-    let items = || {
-        let item = |one: &Baseline| {
-            let mut item = judgement_document::baseline(one);
-            item["setBy"] = json!(one.set_by);
-            item
-        };
-        json!({ "items": all.iter().map(item).collect::<Vec<_>>() })
-    };
+    let items =
+        || json!({ "items": all.iter().map(judgement_document::listed_baseline).collect::<Vec<_>>() });
     match verb.output {
         Some(Format::Json) => console.json(&items()),
         Some(Format::Yaml) => console.yaml(&items()),
@@ -167,29 +155,27 @@ fn table(all: &[Baseline], wide: bool) -> Table {
 
 fn remove(verb: &Remove, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
     let store = state_dir::open(settings)?;
-    let mut found = store.baselines()?;
-    found.retain(|one| one.name == verb.name);
-    if let Some(subject) = &verb.subject {
-        found.retain(|one| one.scope.subject() == subject);
-    }
-    let one = match found.as_slice() {
-        [] => return Err(sides::no_baseline(&store, &verb.name)),
-        [one] => one.clone(),
-        [_, ..] => {
-            let of: Vec<&str> = found.iter().map(|one| one.scope.subject()).collect();
-            return Err(CliError::usage(format!("there are several baselines {}", verb.name))
-                .hint(format!("say which with --for: {}", of.join(", "))));
-        }
-    };
-    let Baseline { name, scope, set_by, .. } = one;
-    let words = format!("{} {}", scope.word(), scope.subject());
-    block_on(async {
-        let name = name.clone();
-        Ok(store.write(move |connection| baselines::remove(connection, &name, &scope)).await?)
-    })?;
-    console.line(format!("baseline {name} of the {words} is gone; its run stays"))?;
-    if let Some(request) = set_by {
-        console.note(format!("the request {request} set it: it sets it again when its file changes"));
+    let is_meant = |scope: &Scope| verb.subject.as_ref().is_none_or(|subject| scope.subject() == subject);
+    let one =
+        baseline_orders::named(&store, &verb.name, is_meant).map_err(|error| of_baseline(&store, error))?;
+    let gone = block_on(async { Ok(baseline_orders::remove(&store, one).await?) })?;
+    console.line(gone.said)?;
+    if let Some(note) = gone.note {
+        console.note(note);
     }
     Ok(())
+}
+
+fn of_baseline(store: &Store, error: BaselineError) -> CliError {
+    let said = error.to_string();
+    match error {
+        BaselineError::Store(error) => error.into(),
+        BaselineError::Unfit(why) => sides::not_comparable(why).hint(FIT),
+        BaselineError::Name => CliError::usage(said),
+        BaselineError::NoService => CliError::usage(said).hint("name a request with --for"),
+        BaselineError::Unknown { name } => sides::no_baseline(store, &name),
+        BaselineError::Several { of, .. } => {
+            CliError::usage(said).hint(format!("say which with --for: {}", of.join(", ")))
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::Places;
 use crate::collect::engine_metrics::{engine_values, prefix_cache_counters};
 use crate::collect::prometheus::collector_values;
 use crate::collect::sampler::Sampler;
+use crate::controller::surroundings::environment;
 use crate::load::measure::{StopMeasuring, measure};
 use crate::load::{Look, Looked, Reached};
 use crate::run::measure_plan::Dialect;
@@ -44,7 +45,7 @@ pub fn run(verb: &Measure, places: &Places) -> ExitCode {
 /// The key that a service has in its own command or environment, from the files as they are now.
 fn service_key(places: &Places, name: &str) -> Result<String, String> {
     let settings = places.settings().map_err(|error| error.to_string())?;
-    let catalogue = Catalogue::load(&settings.compose, &settings.services, &super::environment());
+    let catalogue = Catalogue::load(&settings.compose, &settings.services, &environment());
     let service = catalogue.find(name).map_err(|error| error.to_string())?;
     service.api_key.clone().ok_or_else(|| format!("the service {name} has no key any more"))
 }

@@ -58,7 +58,6 @@ pub mod sim;
 pub mod state_dir;
 pub mod trend;
 pub mod validate;
-mod validate_files;
 mod validate_output;
 pub mod wait;
 mod wait_goal;
@@ -70,7 +69,6 @@ use clap::{Args, Parser, Subcommand};
 
 use self::error::CliError;
 use self::output::Console;
-use crate::service::Environment;
 use crate::settings::{self, Overrides, Settings};
 
 const EXAMPLES: &str = "\
@@ -291,13 +289,6 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T,
     let runtime = runtime
         .map_err(|error| CliError::usage(format!("the asynchronous runtime does not start: {error}")))?;
     runtime.block_on(work)
-}
-
-/// The process's environment, for compose files. Variables that are no UTF-8 are left out.
-pub fn environment() -> Environment {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }
 
 #[cfg(test)]

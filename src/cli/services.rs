@@ -3,10 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::environment;
 use super::error::CliError;
 use super::output::{Cell, Console, Format, Table};
-use crate::controller::surroundings::{SIMULATED, simulated_service};
+use crate::controller::surroundings::{SIMULATED, environment, simulated_service};
 use crate::plan::service::Service;
 use crate::report::service_document::{self, flags, gpus, model, source};
 use crate::service::catalogue::Catalogue;

@@ -9,16 +9,13 @@ use clap::{Args, ValueEnum};
 
 use super::error::{CliError, Exit};
 use super::output::Console;
-use super::{environment, validate_files, validate_output};
-use crate::controller::surroundings::SIMULATED;
+use super::validate_output;
+use crate::controller::request_check::{Around, At};
+use crate::controller::surroundings::environment;
 use crate::intake::listing;
-use crate::intake::load::{self, Content, Loaded, LoadedFile};
-use crate::request::conversation_file;
+use crate::intake::load::{self, Loaded};
 use crate::request::diagnostic::{Diagnostic, Place, Severity};
-use crate::request::load_test::{Target, TargetPlace};
-use crate::request::tree::Node;
-use crate::request::valid::{self, Spec, ValidRequest};
-use crate::service::catalogue::Catalogue;
+use crate::request::valid::ValidRequest;
 use crate::settings::Settings;
 
 /// Checks request files and says everything that is wrong with them.
@@ -93,7 +90,11 @@ impl Report {
 }
 
 pub fn run(verb: &Validate, settings: &Settings, console: &mut Console) -> Result<(), CliError> {
-    let mut checker = Checker::new(settings, verb.offline);
+    let around = match verb.offline {
+        true => Around::offline(settings),
+        false => Around::look(settings, &environment()),
+    };
+    let mut checker = Checker::new(around);
     for path in &verb.paths {
         checker.path(path)?;
     }
@@ -113,35 +114,16 @@ struct FirstSeen {
 }
 
 struct Checker<'a> {
-    settings: &'a Settings,
+    around: Around<'a>,
     report: Report,
     names: BTreeMap<String, FirstSeen>,
     /// Files that were read, so that one given twice is no duplicate of itself.
     read: BTreeSet<PathBuf>,
-    services: Option<Catalogue>,
-}
-
-/// The file of a request.
-struct At<'p> {
-    root: &'p Path,
-    relative: &'p Path,
-    stem: &'p str,
-    /// Nobody knows where it will be saved.
-    is_nowhere: bool,
 }
 
 impl<'a> Checker<'a> {
-    /// Unless `offline`, the services are looked up in those of their files that exist.
-    fn new(settings: &'a Settings, offline: bool) -> Self {
-        let services = (!offline).then_some(settings).and_then(|settings| {
-            let there = |paths: &[PathBuf]| -> Vec<PathBuf> {
-                paths.iter().filter(|path| path.exists()).cloned().collect()
-            };
-            let (compose, listed) = (there(&settings.compose), there(&settings.services));
-            let any = !compose.is_empty() || !listed.is_empty();
-            any.then(|| Catalogue::load(&compose, &listed, &environment()))
-        });
-        Self { settings, report: Report::default(), names: BTreeMap::new(), read: BTreeSet::new(), services }
+    fn new(around: Around<'a>) -> Self {
+        Self { around, report: Report::default(), names: BTreeMap::new(), read: BTreeSet::new() }
     }
 
     fn path(&mut self, path: &Path) -> Result<(), CliError> {
@@ -164,7 +146,7 @@ impl<'a> Checker<'a> {
         if let (Some(parent), Some(name)) = (real.parent(), real.file_name()) {
             let (relative, stem) = (Path::new(name), stem(path));
             let at = At { root: parent, relative, stem: &stem, is_nowhere: false };
-            self.file(&at, path.display().to_string());
+            self.file(at, path.display().to_string());
         }
         Ok(())
     }
@@ -175,7 +157,7 @@ impl<'a> Checker<'a> {
         let below = if root == Path::new(".") { Path::new("") } else { root };
         for relative in listing.files.keys() {
             let at = At { root, relative, stem: &stem(relative), is_nowhere: false };
-            self.file(&at, below.join(relative).display().to_string());
+            self.file(at, below.join(relative).display().to_string());
         }
         for problem in listing.problems {
             self.report.files.push(Checked {
@@ -199,12 +181,12 @@ impl<'a> Checker<'a> {
         std::fs::write(folder.path().join("stdin.yaml"), bytes).map_err(failed)?;
         let relative = Path::new("stdin.yaml");
         let at = At { root: folder.path(), relative, stem: "stdin", is_nowhere: true };
-        self.file(&at, "<stdin>".to_owned());
+        self.file(at, "<stdin>".to_owned());
         Ok(())
     }
 
-    fn file(&mut self, at: &At<'_>, shown: String) {
-        let At { root, relative, .. } = *at;
+    fn file(&mut self, at: At<'_>, shown: String) {
+        let At { root, relative, .. } = at;
         let real = root.join(relative).canonicalize().unwrap_or_else(|_| root.join(relative));
         if !self.read.insert(real) {
             return;
@@ -212,59 +194,25 @@ impl<'a> Checker<'a> {
         let Loaded::File(file) = load::load(root, relative) else {
             return;
         };
+        let found = self.around.check(&file, at);
         let mut checked = Checked {
             shown,
             source: Arc::clone(&file.source),
-            problems: Vec::new(),
+            problems: found.problems,
             requests: Vec::new(),
-            is_data: matches!(file.content, Content::Data),
+            is_data: found.is_data,
         };
-        self.documents(&file, at, &mut checked);
+        for document in found.documents {
+            if let Some((name, place)) = document.name {
+                self.name(name, place, &mut checked);
+            }
+            checked.problems.extend(document.problems);
+            checked.requests.extend(document.request);
+        }
         self.report.files.push(checked);
     }
 
-    fn documents(&mut self, file: &LoadedFile, at: &At<'_>, checked: &mut Checked) {
-        let stream = match &file.content {
-            Content::Problem(problem) => return checked.problems.push(problem.clone()),
-            Content::Data => {
-                checked.problems.extend(conversation_file::check(&file.source).err().into_iter().flatten());
-                return;
-            }
-            Content::Documents(stream) => stream,
-        };
-        for document in &stream.documents {
-            let root = match &document.root {
-                Ok(root) => root,
-                Err(problem) => {
-                    checked.problems.push(problem.clone());
-                    continue;
-                }
-            };
-            if let Some(name) = valid::claimed_name(root, document.index, at.stem) {
-                self.name(name, root, checked);
-            }
-            match valid::validate(root, document.index, at.stem) {
-                Ok(request) => {
-                    checked.problems.extend(self.services(&request, root));
-                    if !at.is_nowhere {
-                        let (settings, below) = (self.settings, at.relative);
-                        let found = validate_files::problems(settings, at.root, below, &request, root);
-                        checked.problems.extend(found);
-                    }
-                    checked.requests.push(request);
-                }
-                Err(problems) => checked.problems.extend(problems),
-            }
-        }
-        if stream.documents.is_empty() {
-            let problem = Diagnostic::warning(Place::whole_file(), "the file has no request in it");
-            checked.problems.push(problem);
-        }
-    }
-
-    fn name(&mut self, name: String, root: &Node, checked: &mut Checked) {
-        let node = root.get("metadata").and_then(|metadata| metadata.get("name"));
-        let place = Place::at(node.map_or_else(|| root.span.clone(), |node| node.span.clone()));
+    fn name(&mut self, name: String, place: Place, checked: &mut Checked) {
         if let Some(first) = self.names.get(&name) {
             let message = format!("the name \"{name}\" is taken by {}:{}", first.shown, first.line);
             checked.problems.push(Diagnostic::error(place, message).hint("give one of them another name"));
@@ -273,42 +221,6 @@ impl<'a> Checker<'a> {
         let located = Diagnostic::error(place, "").locate(&checked.source);
         let line = located.line.unwrap_or(1);
         self.names.insert(name, FirstSeen { shown: checked.shown.clone(), line });
-    }
-
-    /// Services that the request names and no file defines: a warning, as they may be elsewhere.
-    fn services(&self, request: &ValidRequest, root: &Node) -> Vec<Diagnostic> {
-        let spec = root.get("spec");
-        match &request.spec {
-            Spec::LlamaBench(named) => {
-                self.service(&named.service, spec.and_then(|spec| spec.get("service"))).into_iter().collect()
-            }
-            Spec::LoadTest(named) => {
-                let listed = spec.and_then(|spec| spec.get("targets")).and_then(|targets| targets.items());
-                let one = spec.and_then(|spec| spec.get("target")).map(std::slice::from_ref);
-                let nodes = listed.or(one).unwrap_or_default();
-                let of_target = |(target, node): (&Target, &Arc<Node>)| match &target.place {
-                    TargetPlace::Running { service } | TargetPlace::Managed { service } => {
-                        self.service(service, node.get("service"))
-                    }
-                    TargetPlace::Url(_) | TargetPlace::UsualPort | TargetPlace::Simulated(_) => None,
-                };
-                named.targets.iter().zip(nodes).filter_map(of_target).collect()
-            }
-            Spec::Apply(_) | Spec::Model(_) | Spec::Baseline(_) | Spec::Comparison(_) | Spec::Imported(_) => {
-                Vec::new()
-            }
-        }
-    }
-
-    fn service(&self, name: &str, node: Option<&Arc<Node>>) -> Option<Diagnostic> {
-        if name == SIMULATED {
-            return None;
-        }
-        let error = self.services.as_ref()?.find(name).err()?;
-        Some(
-            Diagnostic::warning(Place::at(node?.span.clone()), error.to_string())
-                .hint("`benchlet services` lists them; --offline leaves this check out"),
-        )
     }
 }
 

@@ -90,8 +90,7 @@ fn write_files(context: &Context, wanted: &ReportFiles, run: Uuid) -> Result<Vec
     let folder = folder(&context.settings, &wanted.dir)?;
     let mut written = Vec::new();
     for format in &wanted.formats {
-        let name = format!("{}-{}.{}", report.request.name, report.run.short_id(), format.ending());
-        let path = folder.join(name);
+        let path = folder.join(format::file_name(&report, *format));
         let text = format::render(&report, *format, Rows::Cases)?;
         atomic_write::replace(&path, text.as_bytes(), 0o644)?;
         let path = std::path::absolute(&path).unwrap_or(path);

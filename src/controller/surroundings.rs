@@ -18,6 +18,7 @@ use crate::request::llama_bench::{LlamaBench, ParamsFrom};
 use crate::request::load_test::{LoadTest, Prompts, TargetPlace};
 use crate::run::measure_plan::KeySource;
 use crate::run::reason::{Reason, Refusal};
+use crate::service::Environment;
 use crate::service::catalogue::Catalogue;
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
@@ -45,10 +46,17 @@ async fn find_in(read: &mut Option<Catalogue>, settings: &Settings, name: &str) 
 /// The services as the files define them now.
 pub async fn catalogue(settings: &Settings) -> Catalogue {
     let (compose, services) = (settings.compose.clone(), settings.services.clone());
-    let environment = std::env::vars().collect();
+    let environment = environment();
     tokio::task::spawn_blocking(move || Catalogue::load(&compose, &services, &environment))
         .await
         .unwrap_or_default()
+}
+
+/// The process's environment, for compose files. Variables that are no UTF-8 are left out.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The name of the service that is benchlet's own stand-in.

@@ -40,6 +40,11 @@ pub fn render(report: &Report, format: ReportFormat, rows: Rows) -> Result<Strin
     })
 }
 
+/// The name of its file: `load-3f2a9c1b.md`.
+pub fn file_name(report: &Report, format: ReportFormat) -> String {
+    format!("{}-{}.{}", report.request.name, report.run.short_id(), format.ending())
+}
+
 fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
     Ok(escape::json(&serde_json::to_string_pretty(value)?).into_owned() + "\n")
 }

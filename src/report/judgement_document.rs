@@ -51,6 +51,13 @@ pub fn baseline(pinned: &Baseline) -> Value {
     })
 }
 
+/// The same in a list, with the request that set it where one did.
+pub fn listed_baseline(pinned: &Baseline) -> Value {
+    let mut value = baseline(pinned);
+    value["setBy"] = json!(pinned.set_by);
+    value
+}
+
 /// A figure under a threshold.
 fn figure(row: &Row) -> Value {
     let mut value = json!({

@@ -27,6 +27,7 @@ pub mod markdown;
 pub mod outline;
 mod outline_bench;
 mod outline_conversation;
+pub mod outline_figures;
 mod outline_history;
 mod outline_load;
 mod outline_setup;

@@ -83,14 +83,21 @@ pub fn blocks(report: &Report) -> Vec<Block> {
     blocks.push(Block::Facts(run_facts(report)));
     blocks.push(Block::Heading(2, "Summary".to_owned()));
     blocks.extend(conditions(report));
+    blocks.extend(measured(report));
+    history(report, &mut blocks);
+    outline_setup::system(report.system.as_ref(), &mut blocks);
+    outline_setup::configuration(report, &mut blocks);
+    blocks
+}
+
+/// What the run measured, without what is around it.
+pub fn measured(report: &Report) -> Vec<Block> {
+    let mut blocks = Vec::new();
     match &report.results {
         Results::LlamaBench { cases } => outline_bench::cases(report, cases, &mut blocks),
         Results::LoadTest { cases } => outline_load::cases(report, cases, &mut blocks),
         Results::Conversation { cases } => outline_conversation::cases(report, cases, &mut blocks),
     }
-    history(report, &mut blocks);
-    outline_setup::system(report.system.as_ref(), &mut blocks);
-    outline_setup::configuration(report, &mut blocks);
     blocks
 }
 

@@ -64,9 +64,7 @@ impl Diagnostic {
             Some(span) => {
                 let start = floor_char(source, span.start);
                 let end = floor_char(source, span.end.max(span.start));
-                let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
-                let line = source[..start].matches('\n').count() + 1;
-                let column = source[line_start..start].chars().count() + 1;
+                let (line, column) = position(source, start);
                 let text = source[start..end].lines().next().unwrap_or("").trim_end();
                 (Some(line), Some(column), (!text.is_empty()).then(|| shortened(text)))
             }
@@ -80,6 +78,20 @@ impl Diagnostic {
             hint: self.hint.clone(),
         }
     }
+
+    /// Line and column behind the offending text, its last line's end apart.
+    pub fn end(&self, source: &str) -> Option<(usize, usize)> {
+        let span = self.place.span.as_ref()?;
+        let start = floor_char(source, span.start);
+        let end = floor_char(source, span.end.max(span.start));
+        Some(position(source, start + source[start..end].trim_end().len()))
+    }
+}
+
+/// Line and column of a byte, from 1, columns in characters.
+fn position(source: &str, at: usize) -> (usize, usize) {
+    let line_start = source[..at].rfind('\n').map_or(0, |at| at + 1);
+    (source[..at].matches('\n').count() + 1, source[line_start..at].chars().count() + 1)
 }
 
 /// A problem with line and column, as status files, the store and `validate` show it.

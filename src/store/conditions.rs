@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::{StoreError, all, decode, encode};
+use super::{StoreError, all, decode, encode, first};
 use crate::request::diagnostic::Located;
 
 /// A condition as it stands, and when its status last changed.
@@ -37,6 +37,10 @@ pub struct RefusedName {
 const COLUMNS: &str =
     "c.request, c.type, c.status, c.reason, c.message, c.problems_json, c.run_id, c.changed_at";
 
+/// A condition of a document that was refused, under a name that no live request has.
+pub(super) const REFUSED: &str = "c.type = 'Accepted' AND c.status = 'False' AND NOT EXISTS \
+    (SELECT 1 FROM requests q WHERE q.name = c.request AND q.deleted_at IS NULL)";
+
 impl super::Store {
     /// A request's conditions, by type.
     ///
@@ -52,18 +56,22 @@ impl super::Store {
     /// # Errors
     /// SQLite's own, or a row that cannot be decoded.
     pub fn refused_names(&self) -> Result<Vec<RefusedName>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM conditions c
-             WHERE c.type = 'Accepted' AND c.status = 'False' AND NOT EXISTS
-                (SELECT 1 FROM requests q WHERE q.name = c.request AND q.deleted_at IS NULL)
-             ORDER BY c.request"
-        );
-        self.read(|connection| {
-            all(connection, &sql, [], |row| {
-                Ok(RefusedName { name: row.get("request")?, condition: named(row)?.condition })
-            })
-        })
+        let sql = format!("SELECT {COLUMNS} FROM conditions c WHERE {REFUSED} ORDER BY c.request");
+        self.read(|connection| all(connection, &sql, [], refused))
     }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// SQLite's own, or a row that cannot be decoded.
+    pub fn refused_name(&self, name: &str) -> Result<Option<RefusedName>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM conditions c WHERE c.request = ?1 AND {REFUSED}");
+        self.read(|connection| first(connection, &sql, [name], refused))
+    }
+}
+
+fn refused(row: &Row<'_>) -> Result<RefusedName, StoreError> {
+    Ok(RefusedName { name: row.get("request")?, condition: named(row)?.condition })
 }
 
 fn named(row: &Row<'_>) -> Result<NamedCondition, StoreError> {

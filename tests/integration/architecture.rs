@@ -70,10 +70,12 @@ fn modules_import_only_what_the_architecture_allows() {
 /// queue are nobody else's.
 const HANDLES: &[&str] = &[
     "apply_job",
+    "baseline_orders",
     "context",
     "doorbell",
     "live",
     "meter",
+    "request_source",
     "run_output",
     "service_states",
     "submit",

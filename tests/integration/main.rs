@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod api_access;
+mod api_baselines;
 mod api_benchmarks;
 mod api_client;
 mod api_comparisons;
 mod api_document;
+mod api_reports;
+mod api_request_source;
 mod api_resources;
 mod api_services;
 mod api_streams;

@@ -1,10 +1,10 @@
-//! The files that a request names, looked into by `validate` as the controller would: each problem stands at the
-//! field that names the file.
+//! The files that a request names, looked into for whoever checks it: each problem stands at the field that names
+//! the file.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::controller::named_files::{self, NamedBy};
+use super::named_files::{self, NamedBy};
 use crate::request::diagnostic::{Diagnostic, Place};
 use crate::request::tree::Node;
 use crate::request::valid::{Spec, ValidRequest};
