@@ -243,7 +243,7 @@ fn figures_over_the_runs_and_under_load_are_drawn() {
     let browser = &visit.browser;
     browser.wait_for("#plots svg");
     let captions = browser.texts("figcaption").join("\n");
-    assert!(captions.to_lowercase().contains("ttft") && captions.contains("simulated"), "{captions}");
+    assert!(captions.contains("Throughput") && captions.contains("Time to first token"), "{captions}");
     let drawn: Value = browser.script("return [...document.querySelectorAll('#plots svg')].every((s) => s.getBoundingClientRect().height > 80)");
     assert_eq!(drawn, json!(true));
     visit.go("/services/simulated");

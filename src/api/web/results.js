@@ -3,13 +3,16 @@
 import { get } from "./api.js";
 import { fill, h, notice, table } from "./dom.js";
 import { badge, cellName, plot } from "./figures.js";
-import { milliseconds, number, spread } from "./format.js";
+import { milliseconds, number, plural, spread } from "./format.js";
 
 const LATENCIES = [
     ["ttft", "Time to the first token"], ["ttfo", "To the first token that is no reasoning"], ["tpot", "Time per output token"],
     ["itl", "Between tokens"], ["icl", "Between chunks"], ["e2e", "To the last token"],
     ["response_time", "From when it was due"], ["client_delay", "Lateness of the client"],
 ];
+
+/** Plots that are there at once; those of all cases together come first. */
+const OVERVIEW = 4;
 
 /** The figures of a run that has any. */
 export function results(known) {
@@ -22,8 +25,9 @@ export function results(known) {
     }
     const load = cells.filter((cell) => cell.metrics);
     return load.length > 0 && [
-        h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load), load.map(invalid), load.map(turns), load.map(latencies),
-        load.map(samples),
+        h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load), load.map(invalid), load.map(turns),
+        h("details", { open: load.length === 1 }, h("summary", {}, "Latencies"), load.map(latencies)),
+        load.some((cell) => cell.samples?.length > 0) && h("details", {}, h("summary", {}, "Sample answers"), load.map(samples)),
     ];
 }
 
@@ -85,18 +89,24 @@ function loadTable(cells) {
     ]));
 }
 
-function latencies(cell, _, all) {
+function latencies(cell) {
     const rows = LATENCIES.filter(([name]) => cell.metrics[name]?.count > 0).map(([name, words]) => {
         const metric = cell.metrics[name];
         return [h("span", { title: words }, name), number(metric.count), ...["min", "mean", "p50", "p90", "p95", "p99", "max", "stddev"].map((key) => milliseconds(metric[key]))];
     });
     const columns = ["Latency", "Count", "Min", "Mean", "p50", "p90", "p95", "p99", "Max", "Std. dev."];
-    return h("details", { open: all.length === 1 }, h("summary", {}, `Latencies of ${caseName(cell)}`),
-        table(`Latencies of ${caseName(cell)}`, columns.map((name, at) => ({ name, number: at > 0 })), rows));
+    return [h("h3", {}, caseName(cell)), table(`Latencies of ${caseName(cell)}`, columns.map((name, at) => ({ name, number: at > 0 })), rows)];
 }
 
 /** Draws the plots of a run into a place, once they are there. */
 export async function plots(known, place, signal) {
     const found = await get(`/api/benchmarks/${known.id}/plots`, signal).catch(() => ({ plots: [] }));
-    if (found.plots.length > 0) fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, found.plots.map(plot)));
+    if (found.plots.length === 0) return;
+    const [first, further] = [found.plots.slice(0, OVERVIEW), found.plots.slice(OVERVIEW)];
+    const rest = h("div", { class: "plots" });
+    const fold = further.length > 0 && h("details", {
+        // Drawn where somebody looks: a sweep has dozens.
+        ontoggle: () => { if (fold.open && rest.childElementCount === 0) fill(rest, further.map(plot)); },
+    }, h("summary", {}, plural(further.length, "further plot")), rest);
+    fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, first.map(plot)), fold);
 }
