@@ -18,9 +18,10 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Every *.yaml below the watched directory is a request; its status appears beside it as NAME.status.yaml.
+The page at http://127.0.0.1:7077 shows it all; log in with the token in .benchlet/token.
 Runs go on when this stops, and the next start takes them up. BENCHLET_LOG=debug tells every decision.")]
 pub struct Serve {
-    /// Where the API listens [default: 127.0.0.1:7077]
+    /// Where the page and the API listen [default: 127.0.0.1:7077]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
 }
@@ -94,8 +95,12 @@ async fn bind(context: &Context, shutdown: CancellationToken) -> Result<api::ser
         );
     }
     if let Some(token) = &bound.fresh_token {
-        let file = bound.token_file.display();
-        writeln!(std::io::stderr(), "The API's token, shown this once (it is kept in {file}):\n  {token}")?;
+        let (file, address) = (bound.token_file.display(), bound.address);
+        writeln!(
+            std::io::stderr(),
+            "The page is at http://{address}. The token for it and for the API, shown this once (it is kept in \
+             {file}):\n  {token}"
+        )?;
     }
     Ok(bound)
 }

@@ -228,7 +228,7 @@ fn input_of_every_kind_gets_an_answer_of_one_shape() {
         ("POST", "/api/requests/nothing/rerun", 404),
         ("POST", "/api/requests/nothing/cancel", 404),
         ("GET", "/api/nothing", 404),
-        ("GET", "/", 404),
+        ("GET", "/none", 404),
         ("PATCH", "/api/benchmarks", 405),
         ("TRACE", "/api/benchmarks", 405),
         ("PUT", "/healthz", 405),

@@ -62,6 +62,7 @@ mod model_requests;
 mod page;
 mod page_bench;
 mod page_docker;
+mod page_files;
 mod planning;
 mod polling;
 mod readme;
