@@ -80,13 +80,13 @@ fn one_run_at_a_time_and_it_is_cancelled_where_it_is_seen() {
     browser.type_into(".parameter:nth-child(3) input:nth-child(2)", "1000");
     browser.wait_text(".command", "-n 2000 -r 1000 -d 0");
     browser.click_text("button", "Run");
-    browser.wait_text(".output", "generation run");
+    browser.wait_text(".output", "prompt run 2/1000");
     assert!(!browser.is_enabled(".panel .buttons .main"), "one run of a service at a time");
     browser.wait_text(".panel .buttons .main", "A benchmark is in progress");
 
     browser.click_text("button", "Pause");
-    browser.wait_text(".output + *, .panel .head", "new)");
     let held = browser.text(".output");
+    browser.wait_text("[aria-pressed=true]", "new)");
     assert_eq!(browser.text(".output"), held, "what is paused stays");
     browser.click("[aria-pressed=true]");
 
