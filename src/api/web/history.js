@@ -9,7 +9,7 @@ import { apply, canApply, canRerun, drop, isOpen, rerunPath } from "./run_action
 
 const PAGE = 20;
 const STATUSES = ["pending", "running", "completed", "failed", "cancelled"];
-const KINDS = ["LlamaBench", "LoadTest", "Conversation", "Apply", "Model", "Imported"];
+const KINDS = ["LlamaBench", "LoadTest", "Conversation", "Model", "Imported"];
 
 /** The page of all runs. */
 export async function runs(main, { query: asked, signal, go }) {

@@ -13,9 +13,8 @@ export function login(main, { go, query }) {
         // Where a password manager keeps the token.
         h("input", { type: "text", autocomplete: "username", value: "benchlet", hidden: true }),
         h("label", { for: "token" }, "Token"), field, said, button,
-        h("p", { class: "soft" }, "The token is in the file ", h("code", {}, "token"), " of the state directory (",
-            h("code", {}, ".benchlet/token"), " unless the settings say otherwise), or in the file that ",
-            h("code", {}, "api.token_file"), " names: ", h("code", {}, "cat .benchlet/token"), "."));
+        h("p", { class: "soft" }, h("code", {}, "cat .benchlet/token"), " shows it where the controller runs, unless its settings name another ",
+            h("code", {}, "state"), " or ", h("code", {}, "api.token_file"), "."));
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
         button.disabled = true;

@@ -48,7 +48,7 @@ struct File {
 }
 
 /// What the document loads, below `/assets/`.
-static FILES: [File; 22] = files![
+static FILES: [File; 23] = files![
     "page.css" STYLE,
     "api.js" SCRIPT,
     "comparison.js" SCRIPT,
@@ -63,6 +63,7 @@ static FILES: [File; 22] = files![
     "models.js" SCRIPT,
     "output.js" SCRIPT,
     "parameters.js" SCRIPT,
+    "progress.js" SCRIPT,
     "request.js" SCRIPT,
     "requests.js" SCRIPT,
     "results.js" SCRIPT,

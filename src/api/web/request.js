@@ -1,6 +1,6 @@
 // One request: its conditions, its file with what is wrong marked in it, its runs, and the two orders it takes.
 
-import { get, part, post, sentence } from "./api.js";
+import { get, part, post, query, sentence } from "./api.js";
 import { ask, toast } from "./dialog.js";
 import { empty, facts, fill, h, link, notice, table } from "./dom.js";
 import { badge, time } from "./figures.js";
@@ -57,8 +57,9 @@ function orders(path, known, name) {
     };
     const open = ["Pending", "Preparing", "Running", "Collecting"].includes(known.status.phase);
     const valid = known.status.phase !== "Invalid";
+    const held = known.status.phase === "Suspended";
     return h("div", { class: "buttons" },
-        valid && h("button", { type: "button", class: "main", disabled: open, onclick: () => order("rerun") }, "Run once more"),
+        valid && h("button", { type: "button", class: "main", disabled: open || held, title: held && "Its file says suspend: true", onclick: () => order("rerun") }, "Run once more"),
         open && h("button", { type: "button", class: "danger", onclick: () => ask("Cancel the run?", h("p", {}, `The run of ${name} ends; what it has measured so far is kept.`), "Cancel the run", () => order("cancel")) }, "Cancel"));
 }
 
@@ -67,7 +68,11 @@ function verdict(judged) {
     const kind = { Pass: "good", Warn: "busy", Fail: "bad" }[judged.policy] ?? "";
     return h("div", { class: "panel" },
         h("div", { class: "head" }, h("h2", {}, `Against ${judged.against}`), h("span", { class: `badge ${kind}` }, judged.policy ?? "not judged")),
-        facts([["Evidence", judged.evidence], ["Runs it would take", judged.moreRuns]]),
+        facts([
+            ["Evidence", judged.evidence], ["Runs it would take", judged.moreRuns],
+            ["Side by side", judged.run && judged.baselineRun && link(query("/compare", { baseline: judged.baselineRun, candidate: judged.run }),
+                `${short(judged.baselineRun)} and ${short(judged.run)}`)],
+        ]),
         (judged.reasons ?? []).map((reason) => notice(reason)));
 }
 

@@ -39,7 +39,7 @@ export async function requests(main, { query: asked, signal }) {
         }
         const last = offset + list.length;
         fill(place, table("Requests", [
-            { name: "Request" }, { name: "Kind" }, { name: "State" }, { name: "Newest run" }, { name: "Figures" }, { name: "File" },
+            { name: "Request" }, { name: "Kind" }, { name: "State" }, { name: "Newest run" }, { name: "Figures" }, { name: "File", minor: true },
         ], list.map(line), { class: "requests" }));
         fill(pager, `${number(offset + 1)}–${number(last)} of ${number(total)}`,
             h("button", { type: "button", class: "tight", disabled: offset === 0, onclick: () => move({ offset: Math.max(0, offset - PAGE) }) }, "Before"),

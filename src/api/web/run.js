@@ -6,6 +6,7 @@ import { badge, simulated, time } from "./figures.js";
 import { bytes, count, short, took, when } from "./format.js";
 import { refreshing } from "./live.js";
 import { output } from "./output.js";
+import { progress } from "./progress.js";
 import { plots, results } from "./results.js";
 import { apply, canApply, canPin, canRerun, drop, isOpen, pin, rerunPath } from "./run_actions.js";
 
@@ -17,6 +18,7 @@ export async function run(main, { name: id, signal, go }) {
     let known = await get(`/api/benchmarks/${id}`, signal);
     const lines = isOpen(known) || known.kind === "LlamaBench" || known.kind === "Model"
         ? output(known.id, signal) : null;
+    const bar = isOpen(known) && progress(known.id, signal, known.progress);
     const look = async () => {
         try {
             known = await get(`/api/benchmarks/${id}`, signal);
@@ -29,7 +31,7 @@ export async function run(main, { name: id, signal, go }) {
         await draw();
     };
     const draw = async () => {
-        fill(head, title(known, go, look));
+        fill(head, title(known, go, look), isOpen(known) && bar);
         const drawn = h("div", { id: "plots" });
         fill(body, results(known), drawn, details(known));
         if (known.status === "completed") await plots(known, drawn, signal);

@@ -10,6 +10,7 @@ import { runTable } from "./history.js";
 import { listen, refreshing } from "./live.js";
 import { output } from "./output.js";
 import { parameters } from "./parameters.js";
+import { progress } from "./progress.js";
 import { trendOf } from "./trend.js";
 
 /** From the last key to the preview, in milliseconds. */
@@ -164,24 +165,12 @@ async function benchmark(known, from, signal) {
 /** A run that goes on. */
 function watched(run, signal, ended) {
     const status = h("span", {}, badge("pending"));
-    const words = h("span", { class: "soft small" });
-    const bar = h("progress");
-    listen(signal, (kind, data) => {
-        if (kind !== "progress" || data.run !== run || !data.progress) return;
-        const { done, total, eta, activity } = data.progress;
-        if (total) {
-            bar.max = total;
-            bar.value = done;
-        }
-        fill(words, [activity, total && `${done} of ${total}`, eta && `about ${eta} left`].filter(Boolean).join(" · "));
-    });
+    const state = h("div", {}, progress(run, signal));
     const lines = output(run, signal, (told) => {
         fill(status, badge(told.status, told.message));
         if (!told.ended) return;
-        bar.remove();
-        fill(words, told.message);
+        fill(state, h("span", { class: "soft small" }, told.message));
         ended();
     });
-    return h("div", {}, h("div", { class: "head" }, h("h2", {}, "Run ", link(`/runs/${run}`, short(run))), words, status), bar, lines);
+    return h("div", {}, h("div", { class: "head" }, h("h2", {}, "Run ", link(`/runs/${run}`, short(run))), status), state, lines);
 }
-
