@@ -108,5 +108,6 @@ export async function plots(known, place, signal) {
         // Drawn where somebody looks: a sweep has dozens.
         ontoggle: () => { if (fold.open && rest.childElementCount === 0) fill(rest, further.map(plot)); },
     }, h("summary", {}, plural(further.length, "further plot")), rest);
-    fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, first.map(plot)), fold);
+    fill(place, h("h2", {}, "Plots"), h("div", { class: "plots" }, first.map(plot)), fold,
+        found.left_out > 0 && h("p", { class: "soft small" }, `${plural(found.left_out, "plot")} more in the report as HTML.`));
 }
