@@ -18,6 +18,8 @@ use crate::decide::observed::{Record, Verb};
 use crate::report::request_document;
 use crate::request::flags::Param;
 use crate::request::valid::Spec;
+use crate::store::conditions::RefusedName;
+use crate::store::request_list::{INVALID, Wanted};
 
 const TAG: &str = "requests";
 
@@ -102,29 +104,28 @@ struct ListQuery {
 }
 
 async fn list(State(api): State<Api>, Query(query): Query<ListQuery>) -> Result<axum::Json<Value>, ApiError> {
-    let (limit, offset) = (limit(query.limit.as_deref(), 100)?, offset(query.offset.as_deref())?);
-    let lines = api
-        .ask(move |store| -> Stored<Vec<Value>> {
-            let mut lines: Vec<Value> = store.request_summaries(None)?.iter().map(request_line).collect();
-            lines.extend(store.refused_names()?.into_iter().map(|refused| {
-                json!({
-                    "name": refused.name,
-                    "kind": null,
-                    "phase": "Invalid",
-                    "reason": refused.condition.reason,
-                    "message": "the file cannot be carried out as it is now",
-                    "run": null,
-                })
-            }));
-            let fits =
-                |wanted: &Option<String>, is: &Value| wanted.is_none() || wanted.as_deref() == is.as_str();
-            lines.retain(|line| fits(&query.kind, &line["kind"]) && fits(&query.phase, &line["phase"]));
-            Ok(lines)
-        })
-        .await?;
-    let total = lines.len();
-    let page: Vec<Value> = lines.into_iter().skip(offset as usize).take(limit as usize).collect();
-    Ok(axum::Json(json!({ "requests": page, "total": total, "limit": limit, "offset": offset })))
+    let wanted = Wanted {
+        kind: query.kind,
+        phase: query.phase,
+        limit: limit(query.limit.as_deref(), 100)?,
+        offset: offset(query.offset.as_deref())?,
+    };
+    let (limit, offset) = (wanted.limit, wanted.offset);
+    let page = api.ask(move |store| store.listed_requests(&wanted)).await?;
+    let refused = page.refused.iter().map(refused_line);
+    let lines: Vec<Value> = page.requests.iter().map(request_line).chain(refused).collect();
+    Ok(axum::Json(json!({ "requests": lines, "total": page.total, "limit": limit, "offset": offset })))
+}
+
+fn refused_line(refused: &RefusedName) -> Value {
+    json!({
+        "name": refused.name,
+        "kind": null,
+        "phase": INVALID,
+        "reason": refused.condition.reason,
+        "message": "the file cannot be carried out as it is now",
+        "run": null,
+    })
 }
 
 async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<axum::Json<Value>, ApiError> {

@@ -113,3 +113,148 @@ pub fn of_apply(state: &ApplyState) -> Summary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params;
+
+    use super::*;
+    use crate::run::clock::{Deadline, Now};
+    use crate::run::phase::{Ending, TaskProgress};
+    use crate::run::plan::Prepared;
+    use crate::run::reason::Refusal;
+    use crate::store::request_list::Wanted;
+    use crate::store::{Access, Store};
+
+    fn run_states() -> Vec<Option<RunState>> {
+        let now = Now { boot_id: "boot".to_owned(), boot_ms: 0, unix_ms: 0 };
+        let deadline = Deadline::after(&now, 1_000);
+        let ended = |ending: Ending| Some(RunState::Ended(ending));
+        vec![
+            None,
+            Some(RunState::Pending),
+            Some(RunState::Preparing { deadline: deadline.clone(), prepared: Prepared::default() }),
+            Some(RunState::Running {
+                deadline: deadline.clone(),
+                step: 0,
+                task: TaskProgress::Ready,
+                ending: None,
+            }),
+            Some(RunState::Collecting { deadline, ending: Ending::completed("") }),
+            ended(Ending::completed("")),
+            ended(Ending::failed(Reason::ModelNotFound, "")),
+            ended(Ending::cancelled(Reason::Cancelled, "")),
+        ]
+    }
+
+    fn apply_states() -> Vec<Option<(&'static str, ApplyState)>> {
+        let refusal = || Refusal::new(Reason::ApplyFailed, "");
+        let outcome = crate::store::applies::Outcome::default;
+        vec![
+            None,
+            Some(("Planned", ApplyState::Planned)),
+            Some(("Writing", ApplyState::Writing { outcome: outcome() })),
+            Some(("Restarting", ApplyState::Restarting { outcome: outcome() })),
+            Some(("Done", ApplyState::Done { outcome: outcome() })),
+            Some(("Reverted", ApplyState::Reverted { outcome: outcome() })),
+            Some(("Failed", ApplyState::Failed { refusal: refusal(), outcome: None })),
+        ]
+    }
+
+    /// The store finds requests by their phases without decoding them; both have to say the same of every one.
+    #[test]
+    fn a_request_is_found_by_the_phase_that_it_is_shown_with() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), Access::Owner).unwrap();
+        let database = rusqlite::Connection::open(home.path().join("benchlet.db")).unwrap();
+        let text = "apiVersion: benchlet/v1\nkind: LlamaBench\nspec: { service: a }\n";
+        let stream = crate::request::tree::parse(text);
+        let root = stream.documents[0].root.as_ref().unwrap();
+        let request = crate::request::valid::validate(root, 0, "a").unwrap();
+        let spec = serde_json::to_string(&request.spec).unwrap();
+        let (mut number, mut control) = (0, request.control);
+        database.execute_batch("BEGIN").unwrap();
+        for run in run_states() {
+            for apply in apply_states() {
+                for desired in [DesiredState::Active, DesiredState::Suspended, DesiredState::Cancelled] {
+                    control.desired = desired;
+                    for (satisfied, accepted, succeeded) in conditions() {
+                        number += 1;
+                        let name = format!("r{number}");
+                        database
+                            .prepare_cached(
+                                "INSERT INTO requests VALUES (?1, ?1, 'LlamaBench', 'a.yaml', 0, 1, 'h', 'h', ?2,
+                                    NULL, ?3, ?4, '', NULL)",
+                            )
+                            .unwrap()
+                            .execute(params![name, satisfied, serde_json::to_string(&control).unwrap(), spec])
+                            .unwrap();
+                        if let Some(state) = &run {
+                            let id = uuid::Uuid::from_u128(number).to_string();
+                            let json = serde_json::to_string(state).unwrap();
+                            database
+                                .prepare_cached(
+                                    "INSERT INTO runs (id, request_uid, request_name, request_path, kind, generation,
+                                        service, spec_json, spec_hash, timeout_ms, backoff_limit, phase,
+                                        state_version, state_json, created_at)
+                                     VALUES (?1, ?2, ?2, '', 'LlamaBench', 1, '', ?3, 'h', 1, 0, ?4, 1, ?5, '')",
+                                )
+                                .unwrap()
+                                .execute(params![id, name, spec, state.phase().as_str(), json])
+                                .unwrap();
+                        }
+                        if let Some((word, state)) = &apply {
+                            let json = serde_json::to_string(state).unwrap();
+                            database
+                                .prepare_cached(
+                                    "INSERT INTO applies (id, request_name, source_json, options_json, token, state,
+                                        state_json, created_at) VALUES (?1, ?1, '', '', '', ?2, ?3, '')",
+                                )
+                                .unwrap()
+                                .execute(params![name, word, json])
+                                .unwrap();
+                        }
+                        for (kind, status) in [("Accepted", accepted), ("Succeeded", succeeded)] {
+                            if let Some(status) = status {
+                                let sql = "INSERT INTO conditions (request, type, status, reason, changed_at)
+                                    VALUES (?1, ?2, ?3, 'X', '')";
+                                let mut statement = database.prepare_cached(sql).unwrap();
+                                statement.execute(params![name, kind, status]).unwrap();
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        database.execute_batch("COMMIT").unwrap();
+        let all = store.request_summaries(None).unwrap();
+        let total = all.len();
+        let mut shown: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+        for request in all {
+            shown.entry(of_request(&request).phase).or_default().push(request.name);
+        }
+        assert_eq!(shown.len(), 11, "{:?}", shown.keys());
+        let mut found = 0;
+        for (phase, names) in shown {
+            let wanted = Wanted { phase: Some(phase.clone()), limit: u32::MAX, ..Wanted::default() };
+            let page = store.listed_requests(&wanted).unwrap();
+            found += page.requests.len();
+            let same: Vec<String> = page.requests.into_iter().map(|request| request.name).collect();
+            assert_eq!((page.total as usize, same), (names.len(), names), "{phase}");
+        }
+        assert_eq!(found, total);
+    }
+
+    /// What is satisfied, accepted, succeeded.
+    fn conditions() -> Vec<(Option<&'static str>, Option<&'static str>, Option<&'static str>)> {
+        let mut all = Vec::new();
+        for satisfied in [None, Some("h"), Some("other")] {
+            for accepted in [None, Some("True"), Some("False")] {
+                for succeeded in [None, Some("True"), Some("False"), Some("Unknown")] {
+                    all.push((satisfied, accepted, succeeded));
+                }
+            }
+        }
+        all
+    }
+}

@@ -57,7 +57,7 @@ impl super::Store {
     /// SQLite's own, or a row that cannot be decoded.
     pub fn refused_names(&self) -> Result<Vec<RefusedName>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM conditions c WHERE {REFUSED} ORDER BY c.request");
-        self.read(|connection| all(connection, &sql, [], refused))
+        self.read(|connection| all(connection, &sql, [], refused_row))
     }
 
     /// The one of that name.
@@ -66,11 +66,22 @@ impl super::Store {
     /// SQLite's own, or a row that cannot be decoded.
     pub fn refused_name(&self, name: &str) -> Result<Option<RefusedName>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM conditions c WHERE c.request = ?1 AND {REFUSED}");
-        self.read(|connection| first(connection, &sql, [name], refused))
+        self.read(|connection| first(connection, &sql, [name], refused_row))
     }
 }
 
-fn refused(row: &Row<'_>) -> Result<RefusedName, StoreError> {
+/// Some of those names, in their order.
+pub(super) fn refused(
+    connection: &Connection,
+    limit: u64,
+    offset: u64,
+) -> Result<Vec<RefusedName>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM conditions c WHERE {REFUSED} ORDER BY c.request LIMIT ?1 OFFSET ?2");
+    all(connection, &sql, [limit, offset], refused_row)
+}
+
+fn refused_row(row: &Row<'_>) -> Result<RefusedName, StoreError> {
     Ok(RefusedName { name: row.get("request")?, condition: named(row)?.condition })
 }
 

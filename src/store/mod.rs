@@ -18,6 +18,7 @@ pub mod model_files;
 pub mod model_history;
 pub mod overview;
 pub mod reports;
+pub mod request_list;
 pub mod requests;
 pub mod run_list;
 pub mod runs;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::applies::ApplyState;
 use super::conditions::ConditionRow;
 use super::runs::Filter;
-use super::{StoreError, all, decode, first};
+use super::{StoreError, all, decode, encode, first};
 use crate::request::control::Control;
 use crate::request::valid::Spec;
 use crate::run::phase::RunState;
@@ -102,26 +102,7 @@ impl super::Store {
     /// SQLite's own, or a row that cannot be decoded.
     pub fn request_summaries(&self, name: Option<&str>) -> Result<Vec<RequestSummary>, StoreError> {
         let condition = if name.is_some() { "AND q.name = ?1" } else { "" };
-        let sql = format!(
-            "SELECT q.uid, q.name, q.kind, q.path, q.generation, q.spec_hash, q.satisfied_hash,
-                q.control_json, q.spec_json, q.created_at, {RUN_COLUMNS},
-                a.state_json AS apply_json, a.created_at AS applied_at, a.ended_at AS apply_ended_at,
-                c.status AS accepted, c.reason AS accepted_reason, c.message AS accepted_message,
-                c.changed_at AS accepted_at, s.status AS succeeded, s.reason AS succeeded_reason,
-                s.message AS succeeded_message, s.changed_at AS succeeded_at,
-                (SELECT json_group_array(json_array(type, reason)) FROM
-                    (SELECT type, reason FROM conditions u WHERE u.request = q.name AND u.status = 'False'
-                        AND u.type NOT IN ('Accepted', 'Succeeded', 'Applied') AND u.run_id IS r.id
-                     ORDER BY type)) AS untrue
-             FROM requests q
-             LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
-             LEFT JOIN benchmark_runs b ON b.id = r.id
-             LEFT JOIN applies a ON a.seq = (SELECT max(seq) FROM applies WHERE request_name = q.name)
-             LEFT JOIN conditions c ON c.request = q.name AND c.type = 'Accepted'
-             LEFT JOIN conditions s ON s.request = q.name AND s.type = 'Succeeded'
-             WHERE q.deleted_at IS NULL {condition} ORDER BY q.name"
-        );
-        self.read(|connection| all(connection, &sql, rusqlite::params_from_iter(name), request))
+        self.read(|connection| requests(connection, condition, rusqlite::params_from_iter(name)))
     }
 
     /// Names that were ever requests, for what somebody may have meant.
@@ -134,6 +115,41 @@ impl super::Store {
             all(connection, sql, [], |row| Ok(row.get(0)?))
         })
     }
+}
+
+/// The live requests of these names, by name.
+pub(super) fn named_requests(
+    connection: &Connection,
+    names: &[String],
+) -> Result<Vec<RequestSummary>, StoreError> {
+    requests(connection, "AND q.name IN (SELECT value FROM json_each(?1))", [encode(&names)?])
+}
+
+fn requests(
+    connection: &Connection,
+    condition: &str,
+    params: impl rusqlite::Params,
+) -> Result<Vec<RequestSummary>, StoreError> {
+    let sql = format!(
+        "SELECT q.uid, q.name, q.kind, q.path, q.generation, q.spec_hash, q.satisfied_hash,
+            q.control_json, q.spec_json, q.created_at, {RUN_COLUMNS},
+            a.state_json AS apply_json, a.created_at AS applied_at, a.ended_at AS apply_ended_at,
+            c.status AS accepted, c.reason AS accepted_reason, c.message AS accepted_message,
+            c.changed_at AS accepted_at, s.status AS succeeded, s.reason AS succeeded_reason,
+            s.message AS succeeded_message, s.changed_at AS succeeded_at,
+            (SELECT json_group_array(json_array(type, reason)) FROM
+                (SELECT type, reason FROM conditions u WHERE u.request = q.name AND u.status = 'False'
+                    AND u.type NOT IN ('Accepted', 'Succeeded', 'Applied') AND u.run_id IS r.id
+                 ORDER BY type)) AS untrue
+         FROM requests q
+         LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
+         LEFT JOIN benchmark_runs b ON b.id = r.id
+         LEFT JOIN applies a ON a.seq = (SELECT max(seq) FROM applies WHERE request_name = q.name)
+         LEFT JOIN conditions c ON c.request = q.name AND c.type = 'Accepted'
+         LEFT JOIN conditions s ON s.request = q.name AND s.type = 'Succeeded'
+         WHERE q.deleted_at IS NULL {condition} ORDER BY q.name"
+    );
+    all(connection, &sql, params, request)
 }
 
 pub(super) fn run(row: &Row<'_>) -> Result<RunSummary, StoreError> {

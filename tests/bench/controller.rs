@@ -1,8 +1,9 @@
 //! How fast the controller is: from a save to `Accepted`, a start with 5,000 unchanged requests, idle
-//! CPU, planning over 100,000 rows, and what a run costs over the same `docker run` by hand. Prints figures and ratios measured in
+//! CPU, planning over 100,000 rows, lists over 100,000 runs and 5,000 requests, and what a run costs over the same
+//! `docker run` by hand. Prints figures and ratios measured in
 //! one run; asserts none, because absolute times are the machine's.
 //!
-//! `cargo bench --bench controller [-- save|start|planning|overhead]`; `overhead` needs Docker,
+//! `cargo bench --bench controller [-- save|start|planning|lists|overhead]`; `overhead` needs Docker,
 //! `BENCHLET_TEST_IMAGE` and `BENCHLET_TEST_MODEL`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::use_debug)]
 
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 use benchlet::plan::estimate::Workload;
 use benchlet::plan::model_ranking::Order;
 use benchlet::report::planning;
+use benchlet::request::{tree, valid};
+use benchlet::run::phase::{Ending, RunState};
+use benchlet::store::request_list::Wanted;
 use benchlet::store::{Access, Store};
 
 const SAVES: usize = 100;
@@ -23,6 +27,7 @@ const REQUESTS: usize = 5_000;
 const LAUNCHES: usize = 10;
 const RESULTS: usize = 100_000;
 const MODELS: usize = 100;
+const SERVICES: usize = 50;
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
@@ -35,6 +40,9 @@ fn main() {
     }
     if wants("planning") {
         planning_queries();
+    }
+    if wants("lists") {
+        list_queries();
     }
     if wants("overhead") {
         overhead_of_a_run();
@@ -103,6 +111,11 @@ fn planning_queries() {
         ("estimate", &|| drop(planning::estimate_model(&store, "model-7", None, &plan, false).unwrap())),
         ("rank", &|| drop(planning::rank_models(&store, &plan, Order::Time, false).unwrap())),
     ];
+    print_times("reading one row", &queries);
+}
+
+/// Prints how long each query takes, and how much longer than the first.
+fn print_times(first: &str, queries: &[(&str, &dyn Fn())]) {
     let mut one = None;
     for (name, query) in queries {
         query();
@@ -116,8 +129,77 @@ fn planning_queries() {
         let (half, worst) = (quantile(&mut times, 0.5), quantile(&mut times, 1.0));
         let one = *one.get_or_insert(half);
         let ratio = half.as_secs_f64() / one.as_secs_f64();
-        println!("{name}: p50 {half:?}, max {worst:?}, {ratio:.1} times reading one row");
+        println!("{name}: p50 {half:?}, max {worst:?}, {ratio:.1} times {first}");
     }
+}
+
+/// 100,000 runs of 50 services by 5,000 requests, each of which ran twenty times.
+fn list_queries() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Access::Owner).unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("benchlet.db")).unwrap();
+    let text = "apiVersion: benchlet/v1\nkind: LlamaBench\nspec:\n  service: a\n  launches: 3\n  timeout: 10m\n  \
+                params: { -p: 512, -n: 128, -r: 5, -b: [512, 1024], -fa: on, -t: 8 }\n";
+    let stream = tree::parse(text);
+    let request = valid::validate(stream.documents[0].root.as_ref().unwrap(), 0, "a").unwrap();
+    let spec = serde_json::to_string(&request.spec).unwrap();
+    let control = serde_json::to_string(&request.control).unwrap();
+    let state = serde_json::to_string(&RunState::Ended(Ending::completed(""))).unwrap();
+    let numbers = |most: usize| {
+        format!("WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {most})")
+    };
+    let started = Instant::now();
+    let requests = format!(
+        "{} INSERT INTO requests SELECT printf('u%d', i), printf('request-%05d', i), 'LlamaBench', 'a.yaml', 0, 1, 'h',
+            'h', 'h', NULL, ?1, ?2, '2026-01-01T00:00:00.000Z', NULL FROM n",
+        numbers(REQUESTS)
+    );
+    database.execute(&requests, [&control, &spec]).unwrap();
+    let conditions = format!(
+        "{} INSERT INTO conditions (request, type, status, reason, changed_at)
+         SELECT printf('request-%05d', i), t.column1, 'True', 'Valid', '2026-01-01T00:00:00.000Z'
+         FROM n, (VALUES ('Accepted'), ('Succeeded')) t",
+        numbers(REQUESTS)
+    );
+    database.execute(&conditions, []).unwrap();
+    let runs = format!(
+        "{} INSERT INTO runs (id, request_uid, request_name, request_path, kind, generation, service, spec_json, spec_hash,
+            timeout_ms, backoff_limit, phase, state_version, state_json, created_at, completed_at)
+         SELECT printf('%08x-0000-4000-8000-000000000000', i), 'u', printf('request-%05d', i % {REQUESTS}), 'a.yaml',
+            'LlamaBench', 1, printf('service-%d', i % {SERVICES}), ?1, 'h', 1, 0, 'Completed', 1, ?2,
+            '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z' FROM n",
+        numbers(RESULTS)
+    );
+    database.execute(&runs, [&spec, &state]).unwrap();
+    database
+        .execute_batch(
+            "INSERT INTO benchmark_runs (id, service_name, status, params_json, pp_avg_ts, tg_avg_ts, created_at)
+             SELECT id, service, 'completed', '{\"-p\":\"512\"}', 1000.0, 100.0, created_at FROM runs",
+        )
+        .unwrap();
+    println!(
+        "{RESULTS} runs of {REQUESTS} requests and {SERVICES} services written in {:?}",
+        started.elapsed()
+    );
+    let services: Vec<String> = (0..SERVICES).map(|number| format!("service-{number}")).collect();
+    let page = |offset: usize, phase: Option<&str>| {
+        let phase = phase.map(str::to_owned);
+        let offset = u32::try_from(offset).unwrap();
+        let page = store.listed_requests(&Wanted { phase, limit: 100, offset, ..Wanted::default() }).unwrap();
+        assert!(!page.requests.is_empty());
+    };
+    let queries: [(&str, &dyn Fn()); 6] = [
+        ("a page of 100 requests", &|| page(0, None)),
+        ("the last page", &|| page(REQUESTS - 100, None)),
+        ("a page of one phase", &|| page(0, Some("Completed"))),
+        ("the last page of one phase", &|| page(REQUESTS - 100, Some("Completed"))),
+        ("all requests decoded", &|| drop(store.request_summaries(None).unwrap())),
+        ("the newest runs of 50 services", &|| {
+            let newest = store.newest_runs(&services).unwrap();
+            assert!(newest.iter().all(|runs| runs.newest.is_some() && runs.measured.is_some()));
+        }),
+    ];
+    print_times("a page", &queries);
 }
 
 fn overhead_of_a_run() {

@@ -9,6 +9,7 @@ mod api_client;
 mod api_comparisons;
 mod api_document;
 mod api_reports;
+mod api_request_list;
 mod api_request_source;
 mod api_resources;
 mod api_services;
