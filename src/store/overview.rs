@@ -72,14 +72,6 @@ pub(super) const RUN_COLUMNS: &str = "r.id AS run_id, r.request_name, r.kind AS 
     json_extract(r.blueprint_json, '$.launches') AS launches, b.params_json, b.pp_avg_ts, b.pp_stddev_ts, \
     b.tg_avg_ts, b.tg_stddev_ts, r.headline, r.created_at AS run_created_at, r.started_at, r.completed_at";
 
-/// How a request `q` stands: its newest run `r`, its newest apply `a`, whether it is accepted `c` and has
-/// succeeded `s`.
-pub(super) const STANDING: &str =
-    "LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
-     LEFT JOIN applies a ON a.seq = (SELECT max(seq) FROM applies WHERE request_name = q.name)
-     LEFT JOIN conditions c ON c.request = q.name AND c.type = 'Accepted'
-     LEFT JOIN conditions s ON s.request = q.name AND s.type = 'Succeeded'";
-
 impl super::Store {
     /// Runs with their figures, newest first.
     ///
@@ -149,7 +141,12 @@ fn requests(
                 (SELECT type, reason FROM conditions u WHERE u.request = q.name AND u.status = 'False'
                     AND u.type NOT IN ('Accepted', 'Succeeded', 'Applied') AND u.run_id IS r.id
                  ORDER BY type)) AS untrue
-         FROM requests q {STANDING} LEFT JOIN benchmark_runs b ON b.id = r.id
+         FROM requests q
+         LEFT JOIN runs r ON r.seq = (SELECT max(seq) FROM runs WHERE request_name = q.name)
+         LEFT JOIN benchmark_runs b ON b.id = r.id
+         LEFT JOIN applies a ON a.seq = (SELECT max(seq) FROM applies WHERE request_name = q.name)
+         LEFT JOIN conditions c ON c.request = q.name AND c.type = 'Accepted'
+         LEFT JOIN conditions s ON s.request = q.name AND s.type = 'Succeeded'
          WHERE q.deleted_at IS NULL {condition} ORDER BY q.name"
     );
     all(connection, &sql, params, request)
