@@ -7,6 +7,9 @@ use super::escape::html;
 use super::plot_axis::Axis;
 pub use super::plot_axis::Scale;
 
+/// What a page that shows plots has to say of their classes; its own `--c0` to `--c7` are the colours.
+pub const STYLE: &str = include_str!("plot.css");
+
 /// Colours there are, and so curves that a plot can tell apart.
 pub const MOST_CURVES: usize = 8;
 

@@ -16,12 +16,17 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// `None` where this run of the tests does without a browser.
-    pub fn begin(mut bench: Workbench) -> Option<Self> {
+    /// Before the login; `None` where this run of the tests does without a browser.
+    fn at_the_door(mut bench: Workbench) -> Option<Self> {
         let browser = Browser::open(Scheme::Light, Size::WIDE)?;
         bench.serve();
         let client = Client::of(&mut bench);
-        let visit = Self { bench, client, browser };
+        Some(Self { bench, client, browser })
+    }
+
+    /// `None` where this run of the tests does without a browser.
+    pub fn begin(bench: Workbench) -> Option<Self> {
+        let visit = Self::at_the_door(bench)?;
         visit.browser.go(&visit.address("/login"));
         visit.log_in();
         visit.browser.wait_for(".cards");
@@ -39,6 +44,13 @@ impl Visit {
     pub fn log_in(&self) {
         self.browser.type_into("#token", &self.client.token);
         self.browser.click_text("button", "Log in");
+    }
+
+    /// Adds a row to the form.
+    pub fn add_parameter(&self, flag: &str, value: &str) {
+        self.browser.click_text("button", "Add a parameter");
+        self.browser.type_into(".parameter:last-child input:first-child", flag);
+        self.browser.type_into(".parameter:last-child input:nth-child(2)", value);
     }
 
     /// Measures a service over the API and waits for the end.
@@ -59,11 +71,7 @@ pub const QUICK: &str = "{ service: simulated, params: { -p: 16, -n: 4, -r: 1 } 
 
 #[test]
 fn whoever_is_not_logged_in_is_asked_for_the_token_and_led_back() {
-    let Some(browser) = Browser::open(Scheme::Light, Size::WIDE) else { return };
-    let mut bench = Workbench::without_docker();
-    bench.serve();
-    let client = Client::of(&mut bench);
-    let visit = Visit { bench, client, browser };
+    let Some(visit) = Visit::at_the_door(Workbench::without_docker()) else { return };
     let browser = &visit.browser;
     visit.go("/requests?phase=Invalid");
     browser.type_into("#token", "not-the-token");
@@ -91,11 +99,7 @@ fn a_login_leads_to_no_other_site() {
 
 #[test]
 fn the_keyboard_alone_leads_from_the_login_to_a_finished_benchmark() {
-    let Some(browser) = Browser::open(Scheme::Light, Size::WIDE) else { return };
-    let mut bench = Workbench::without_docker();
-    bench.serve();
-    let client = Client::of(&mut bench);
-    let visit = Visit { bench, client, browser };
+    let Some(visit) = Visit::at_the_door(Workbench::without_docker()) else { return };
     let browser = &visit.browser;
     visit.go("/");
     browser.wait_for("#token");
@@ -262,7 +266,21 @@ fn ten_thousand_runs_come_a_page_at_a_time() {
     assert!(first.contains("failed") && first.contains("it melted"), "{first}");
 }
 
-/// A history of another tool that was imported: one run in a hundred failed.
+#[test]
+fn a_step_in_the_history_is_drawn_and_told_with_the_run_that_made_it() {
+    let Some(visit) = Visit::begin(with_many_runs()) else { return };
+    visit.go("/trends?service_name=old");
+    let browser = &visit.browser;
+    browser.wait_text(".steps li", "regression");
+    // The first run of the lower level is number 9901.
+    browser.wait_text(".steps li a", "000026ad");
+    browser.wait_text(".steps li", "tok/s (-");
+    assert_eq!(browser.texts(".keys .key"), ["runs", "level"]);
+    browser.click_text(".steps a", "000026ad");
+    browser.wait_text("h1", "Run 000026ad");
+}
+
+/// A history of another tool that was imported: one run in a hundred failed, and the last hundred are slower.
 fn with_many_runs() -> Workbench {
     let bench = Workbench::without_docker();
     let file = bench.path("history.db");
@@ -276,7 +294,7 @@ fn with_many_runs() -> Workbench {
              INSERT INTO benchmark_runs
              SELECT printf('%08x-0000-4000-8000-000000000000', n), 'old', '/models/a.gguf',
                iif(n % 100 = 0, 'failed', 'completed'), '{\"-p\":\"512\",\"-n\":\"128\"}',
-               iif(n % 100 = 0, NULL, 1000.0 + n % 7), 2.0, iif(n % 100 = 0, NULL, 80.0), 0.5, NULL,
+               iif(n % 100 = 0, NULL, iif(n > 9900, 900.0, 1000.0) + n % 7), 2.0, iif(n % 100 = 0, NULL, 80.0), 0.5, NULL,
                iif(n % 100 = 0, 'it melted', NULL), datetime(1770000000 + n * 60, 'unixepoch'),
                datetime(1770000000 + n * 60, 'unixepoch'), datetime(1770000030 + n * 60, 'unixepoch')
              FROM numbers;",

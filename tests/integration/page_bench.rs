@@ -45,9 +45,7 @@ fn parameters_are_added_removed_and_reset_and_the_command_follows_them() {
     let browser = &visit.browser;
     browser.wait_text(".command", "-p 48 -n 4 -r 1");
     browser.wait_text(".panel", "the parameters of the newest run");
-    browser.click_text("button", "Add a parameter");
-    browser.type_into(".parameter:last-child input:first-child", "-b");
-    browser.type_into(".parameter:last-child input:nth-child(2)", "64,128");
+    visit.add_parameter("-b", "64,128");
     browser.wait_text(".command", "-r 1 -b 64,128");
     browser.wait_text(".panel", "4 figures in one run.");
     browser.click_text("button", "Add a parameter");
@@ -73,9 +71,7 @@ fn one_run_at_a_time_and_it_is_cancelled_where_it_is_seen() {
     visit.go("/services/simulated");
     let browser = &visit.browser;
     browser.wait_text(".command", "sim llama-bench");
-    browser.click_text("button", "Add a parameter");
-    browser.type_into(".parameter:last-child input:first-child", "-d");
-    browser.type_into(".parameter:last-child input:nth-child(2)", "0");
+    visit.add_parameter("-d", "0");
     browser.type_into(".parameter:nth-child(2) input:nth-child(2)", "2000");
     browser.type_into(".parameter:nth-child(3) input:nth-child(2)", "1000");
     browser.wait_text(".command", "-n 2000 -r 1000 -d 0");

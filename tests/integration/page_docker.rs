@@ -40,10 +40,7 @@ fn from_the_login_to_the_applied_configuration_and_the_restarted_service() {
     browser.wait_text(".command", "llama-bench");
     browser.wait_text(".command", "-b 32");
     browser.type_into(".parameter:first-child input:nth-child(2)", "32,256");
-    browser.click_text("button", "Add a parameter");
-    let rows = browser.texts(".parameter").len();
-    browser.type_into(&format!(".parameter:nth-child({rows}) input:first-child"), "-ub");
-    browser.type_into(&format!(".parameter:nth-child({rows}) input:nth-child(2)"), "32");
+    visit.add_parameter("-ub", "32");
     browser.wait_text(".command", "-b 32,256");
     browser.wait_text(".command", "-ub 32");
     browser.click_text("button", "Run");

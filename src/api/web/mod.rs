@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::ApiError;
 use super::state::Api;
+use crate::report::plot;
 
 /// Every address of the page leads to the same document, which then shows what the address names.
 const PAGES: [&str; 11] = [
@@ -47,7 +48,10 @@ struct File {
     text: &'static str,
 }
 
-/// What the document loads, below `/assets/`.
+/// The classes of plots, which reports have as well.
+const PLOTS: File = File { name: "plot.css", kind: STYLE, text: plot::STYLE };
+
+/// What the document loads beside it, below `/assets/`.
 static FILES: [File; 23] = files![
     "page.css" STYLE,
     "api.js" SCRIPT,
@@ -98,7 +102,7 @@ pub async fn lost(headers: HeaderMap) -> Response {
 }
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    match FILES.iter().find(|known| known.name == name) {
+    match FILES.iter().chain([&PLOTS]).find(|known| known.name == name) {
         Some(known) => file(&headers, known.kind, known.text),
         None => ApiError::not_found("the page has no such file").into_response(),
     }
@@ -140,10 +144,9 @@ mod tests {
         let mut wanted: Vec<&str> = texts().flat_map(loaded).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let known: Vec<&str> = FILES.iter().map(|file| file.name).collect();
-        let mut sorted = known.clone();
-        sorted.sort_unstable();
-        assert_eq!(wanted, sorted);
+        let mut known: Vec<&str> = FILES.iter().chain([&PLOTS]).map(|file| file.name).collect();
+        known.sort_unstable();
+        assert_eq!(wanted, known);
     }
 
     #[test]
