@@ -36,10 +36,15 @@ pub fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
 /// `5%` from 0 to `most` percent. Without its sign 0.05 could be either.
 pub fn percent(text: &str, most: f64) -> Result<f64, String> {
     let value = text.strip_suffix('%').map(|number| number.trim_end().parse::<f64>());
-    match value {
-        Some(Ok(value)) if (0.0..=most).contains(&value) => Ok(value),
-        None if text.parse::<f64>().is_ok() => Err(format!("give it its sign: {text}%")),
-        Some(_) | None => Err(format!("a percentage from 0% to {most}%")),
+    match (value, text.parse::<f64>()) {
+        (Some(Ok(value)), _) if (0.0..=most).contains(&value) => Ok(value),
+        // A fifth is often meant by 0.2.
+        (None, Ok(part)) if part > 0.0 && part < 1.0 => {
+            let whole = (part * 1e6).round() / 1e4;
+            Err(format!("give it its sign: {text}%, or {whole}% if a part of one is meant"))
+        }
+        (None, Ok(_)) => Err(format!("give it its sign: {text}%")),
+        (Some(_) | None, _) => Err(format!("a percentage from 0% to {most}%")),
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn a_percentage_needs_its_sign() {
         assert_eq!(percent("1.5%", 100.0), Ok(1.5));
-        assert_eq!(percent("0.01", 100.0), Err("give it its sign: 0.01%".to_owned()));
+        assert_eq!(percent("0.01", 100.0), Err("give it its sign: 0.01%, or 1% if a part of one is meant".to_owned()));
         assert!(percent("101%", 100.0).is_err());
         assert!(percent("nan%", 100.0).is_err());
     }
