@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn a_percentage_needs_its_sign() {
         assert_eq!(percent("1.5%", 100.0), Ok(1.5));
-        assert_eq!(percent("0.01", 100.0), Err("give it its sign: 0.01%, or 1% if a part of one is meant".to_owned()));
+        assert_eq!(
+            percent("0.01", 100.0),
+            Err("give it its sign: 0.01%, or 1% if a part of one is meant".to_owned())
+        );
         assert!(percent("101%", 100.0).is_err());
         assert!(percent("nan%", 100.0).is_err());
     }
