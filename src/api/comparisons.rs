@@ -73,6 +73,11 @@ pub fn operations() -> Vec<Operation> {
         Operation::new("get", "/api/comparisons", "judging", "Two runs against each other", get(answer))
             .required_query("baseline", "A run's id, or its first eight characters or more", schema::text())
             .required_query("candidate", "The run that is judged, by its request's gate", schema::text())
+            .query(
+                "varies",
+                "Facts that differ on purpose, with commas; as the answer's `facts` name them",
+                schema::text(),
+            )
             .query("strict", "Warnings and what stays open count as a regression", schema::of("boolean"))
             .json(
                 200,
@@ -89,22 +94,27 @@ struct Asked {
     baseline: String,
     candidate: String,
     #[serde(default)]
+    varies: String,
+    #[serde(default)]
     strict: bool,
 }
 
 async fn answer(State(api): State<Api>, Query(asked): Query<Asked>) -> Result<axum::Json<Value>, ApiError> {
     let baseline = find(&api, asked.baseline).await?;
     let candidate = find(&api, asked.candidate).await?;
-    let found = api.work(move |store| compared(store, [&baseline, &candidate], asked.strict)).await?;
+    let varies: Vec<String> =
+        asked.varies.split(',').map(str::trim).filter(|fact| !fact.is_empty()).map(str::to_owned).collect();
+    let found = api.work(move |store| compared(store, [&baseline, &candidate], varies, asked.strict)).await?;
     Ok(axum::Json(found))
 }
 
-fn compared(store: &Store, rows: [&RunRow; 2], strict: bool) -> Result<Value, ApiError> {
+fn compared(store: &Store, rows: [&RunRow; 2], varies: Vec<String>, strict: bool) -> Result<Value, ApiError> {
     let [baseline, candidate] = rows;
     let before = comparands::of_run(store, baseline, &comparands::label_of(baseline))?;
     let after = comparands::of_run(store, candidate, &comparands::label_of(candidate))?;
     let (_, mut rules) = judged_by::gate_of(store, candidate)?;
     rules.strict |= strict;
+    rules.varies.extend(varies);
     let found = compare(&before, &after, &rules, &judged_by::noise_of(store, candidate)?, true);
     let mut document = comparison_document::shown(&found, &rules, [&before, &after]);
     document["sides"] = json!({ "baseline": side(baseline, &before), "candidate": side(candidate, &after) });

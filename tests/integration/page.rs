@@ -218,6 +218,30 @@ fn a_page_goes_on_by_itself_when_the_controller_comes_back() {
 }
 
 #[test]
+fn an_address_that_is_none_says_so() {
+    let Some(visit) = Visit::begin(Workbench::without_docker()) else { return };
+    for address in ["/requests/%E0%A4%A", "/services/none", "/runs/0123abcd", "/somewhere/else"] {
+        visit.go(address);
+        visit.browser.wait_for("main:not([aria-busy]) h1");
+        let text = visit.browser.text("main");
+        assert!(text.contains("here is no") || text.contains("has no such address"), "{address}: {text}");
+    }
+}
+
+#[test]
+fn as_many_windows_as_one_likes_share_one_stream() {
+    let Some(visit) = Visit::begin(Workbench::without_docker()) else { return };
+    visit.go("/requests");
+    visit.browser.wait_for("main:not([aria-busy]) h1");
+    // More than a browser has connections to one server.
+    for _ in 0..8 {
+        assert_eq!(visit.browser.script("return window.open(location.href) !== null"), json!(true));
+    }
+    visit.go("/runs");
+    visit.browser.wait_text("main:not([aria-busy])", "No runs yet.");
+}
+
+#[test]
 fn models_are_ranked_and_an_estimate_answers_how_long_a_workload_takes() {
     let bench = Workbench::without_docker();
     std::fs::write(

@@ -161,6 +161,11 @@ fn two_runs_are_chosen_and_stand_side_by_side_with_what_differs() {
         "{differs:?}"
     );
     assert!(differs.iter().all(|row| !row.starts_with("-p")), "{differs:?}");
+    browser.wait_text("#verdict", "not comparable");
+    browser.click_text("button", "Compare all the same");
+    browser.wait_text("#verdict", "Evidence");
+    browser.wait_text("main", "n_batch (on purpose)");
+    assert!(!browser.text("#verdict").contains("not comparable"));
     browser.click_text("button", "Swap");
     browser.wait_text("#verdict", "Policy");
     assert!(browser.url().contains(&format!("baseline={second}")));
@@ -199,6 +204,12 @@ fn a_request_shows_its_conditions_and_what_is_wrong_stands_below_its_line() {
     visit.bench.save("broken", QUICK);
     browser.wait_gone(".source li.wrong");
     browser.wait_text("main", "measured in 1 launch");
+
+    // And spoiled there, it is spoiled here, where no run tells of it.
+    visit.bench.save("broken", "{ service: simulated, parms: {} }");
+    browser.wait_text(".source li.wrong", "parms");
+    std::fs::remove_file(visit.bench.request_path("broken.yaml")).unwrap();
+    browser.wait_text("main", "This request is not there any more");
 
     visit.go("/requests/quick");
     browser.wait_text("main", "the request can be carried out");

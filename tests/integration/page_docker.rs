@@ -71,7 +71,7 @@ fn from_the_login_to_the_applied_configuration_and_the_restarted_service() {
     );
     browser.wait_text("dialog h2", "A restart is needed");
     browser.click_text("dialog button", "Restart now");
-    browser.wait_text(".toast:last-child", "guessed was restarted with the new configuration.");
+    browser.wait_text(".toast:last-child", "The container of guessed has the new configuration.");
     let project = visit.bench.project();
     let container = &daemon::labelled("com.docker.compose.project", &project)[0];
     let arguments = daemon::inspect(&container.id).args.unwrap();

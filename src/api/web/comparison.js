@@ -9,7 +9,7 @@ const OUTCOMES = { "no regression": "good", regression: "bad", "not comparable":
 const POLICY = { Pass: "good", Warn: "busy", Fail: "bad" };
 
 export async function comparison(main, { query: asked, signal, go }) {
-    const ids = { baseline: asked.get("baseline"), candidate: asked.get("candidate") };
+    const ids = { baseline: asked.get("baseline"), candidate: asked.get("candidate"), varies: asked.get("varies") };
     const sides = await choosers(ids, signal, go);
     if (!ids.baseline || !ids.candidate) {
         fill(main, h("h1", {}, "Compare two runs"), sides, empty("Choose two runs.", "The first is what the second is held against."));
@@ -29,7 +29,7 @@ export async function comparison(main, { query: asked, signal, go }) {
         sides,
         h("div", { class: "columns" }, side("Baseline", before), side("Candidate", after)),
         refused && trouble(refused),
-        found && [verdict(found), figures(found)],
+        found && [verdict(found, ids, go), figures(found)],
         h("h2", {}, "Parameters"), parameters(before.params, after.params),
         found && [h("h2", {}, "Everything else that was recorded"), known(found.facts)]);
 }
@@ -54,15 +54,21 @@ function side(name, run) {
         facts([["Request", link(`/requests/${encodeURIComponent(run.request)}`, run.request)], ["Service", run.service_name], ["Ended", time(run.completed_at)]]));
 }
 
-function verdict(found) {
+function verdict(found, ids, go) {
+    const differing = found.facts.filter((fact) => fact.differs && !fact.declared).map((fact) => fact.fact);
+    const allTheSame = found.outcome === "not comparable" && differing.length > 0;
     return h("div", { class: "panel", id: "verdict" },
         h("div", { class: "head" }, h("h2", {}, "Verdict"), h("span", { class: `badge ${OUTCOMES[found.outcome] ?? ""}` }, found.outcome)),
         facts([["Policy", found.policy ?? "not judged"], ["Evidence", found.evidence], ["Runs it would take", found.moreRuns && String(found.moreRuns)]]),
-        (found.reasons ?? []).map((reason) => notice(reason)));
+        (found.reasons ?? []).map((reason) => notice(reason)),
+        allTheSame && h("div", { class: "buttons" },
+            h("button", { type: "button", class: "main", onclick: () => go(query("/compare", { ...ids, varies: differing.join(",") })) }, "Compare all the same"),
+            h("span", { class: "soft small" }, `as if ${differing.join(", ")} differed on purpose`)));
 }
 
 function figures(found) {
-    const rows = (found.rows ?? []).filter((row) => row.text);
+    const comparable = found.outcome !== "not comparable";
+    const rows = (found.rows ?? []).filter((row) => row.text).map((row) => (comparable ? row : { ...row, policy: null }));
     if (rows.length === 0) return null;
     const lines = rows.map((row) => ({
         class: row.policy === "Fail" || row.policy === "Warn" ? "differs" : null,

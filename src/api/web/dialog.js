@@ -44,7 +44,9 @@ export function dialog(first) {
         });
         fill(box, h("h2", { id: "dialog-title" }, title), present([body]), said,
             h("div", { class: "buttons" }, h("button", { class: "quiet", type: "button", onclick: close }, "Close"), controls));
-        (controls.at(-1) ?? box).focus();
+        // What cannot be taken back takes more than one key.
+        const careful = buttons.at(-1)?.kind === "danger" ? box.querySelector(".buttons button") : controls.at(-1);
+        (careful ?? box).focus();
     };
     document.body.append(box);
     box.showModal();

@@ -49,7 +49,9 @@ export function ago(time) {
 
 /** The time in full, by the reader's own clock. */
 export function when(time) {
-    return time ? new Date(time).toLocaleString() : UNKNOWN;
+    if (!time) return UNKNOWN;
+    // Swedish has the order of ISO 8601, in the reader's own time zone.
+    return new Date(time).toLocaleString("sv");
 }
 
 /** From the start to the end, or to now. */

@@ -2,6 +2,8 @@
 // listens, and stops with the page that it stands on. A browser opens few connections to one server, all tabs
 // together, so a page that nobody sees has none.
 
+import { get } from "./api.js";
+
 let leave = new AbortController();
 const listeners = new Set();
 
@@ -9,32 +11,62 @@ const listeners = new Set();
 export function connect(state) {
     leave.abort();
     leave = new AbortController();
-    let opened = false;
+    let missed = false;
+    const stands = (is) => {
+        state(is);
+        // What happened meanwhile is not told again.
+        if (is && missed) tell("resumed", {});
+        missed = true;
+    };
     whileSeen(leave.signal, () => {
-        let again = null;
-        let source = null;
-        const open = () => {
-            source = new EventSource("/api/events");
-            source.onopen = () => {
-                state(true);
-                // What happened meanwhile is not told again.
-                if (opened) tell("resumed", {});
-                opened = true;
-            };
-            source.onerror = () => {
-                state(false);
-                // The browser gives up where it is refused, as after a restart with another token.
-                if (source.readyState === EventSource.CLOSED) again = setTimeout(open, 3_000);
-            };
-            for (const kind of ["event", "status", "progress"]) {
-                source.addEventListener(kind, (message) => tell(kind, JSON.parse(message.data)));
-            }
+        const end = new AbortController();
+        asOne(end.signal, stands);
+        return () => end.abort();
+    });
+}
+
+/** Of the windows that are seen, one has the stream and tells the others. */
+function asOne(signal, stands) {
+    // Only pages of this machine or over TLS have locks; others have a stream each.
+    if (!navigator.locks) return stream(signal, stands, () => {});
+    const others = new BroadcastChannel("benchlet-events");
+    others.onmessage = ({ data: [kind, data] }) => (kind === "stands" ? stands(data) : tell(kind, data));
+    signal.addEventListener("abort", () => others.close());
+    const hold = () => new Promise((release) => {
+        stream(signal, (is) => {
+            stands(is);
+            others.postMessage(["stands", is]);
+        }, (kind, data) => others.postMessage([kind, data]));
+        signal.addEventListener("abort", release);
+    });
+    return navigator.locks.request("benchlet-events", { signal }, hold).catch(() => {});
+}
+
+function stream(signal, stands, pass) {
+    let again = null;
+    let source = null;
+    const open = () => {
+        source = new EventSource("/api/events");
+        source.onopen = () => stands(true);
+        source.onerror = () => {
+            stands(false);
+            if (source.readyState !== EventSource.CLOSED) return;
+            // The browser gives up where it is refused: after a logout elsewhere, this asks for the login.
+            again = setTimeout(open, 3_000);
+            get("/api/requests?limit=1").catch(() => {});
         };
-        open();
-        return () => {
-            clearTimeout(again);
-            source.close();
-        };
+        for (const kind of ["event", "status", "progress"]) {
+            source.addEventListener(kind, (message) => {
+                const data = JSON.parse(message.data);
+                tell(kind, data);
+                pass(kind, data);
+            });
+        }
+    };
+    open();
+    signal.addEventListener("abort", () => {
+        clearTimeout(again);
+        source.close();
     });
 }
 
@@ -69,8 +101,11 @@ export function listen(signal, listener) {
     signal.addEventListener("abort", () => listeners.delete(listener));
 }
 
-/** Calls `work` soon after something happened that `concerns` what is shown, and never twice at once. */
-export function refreshing(signal, concerns, work) {
+/**
+ * Calls `work` soon after something happened that `concerns` what is shown, and never twice at once. What files say
+ * may change without a run, so with `every` it looks by the clock as well, in milliseconds, while it is seen.
+ */
+export function refreshing(signal, concerns, work, every = null) {
     let timer = null;
     let busy = false;
     let again = false;
@@ -100,4 +135,9 @@ export function refreshing(signal, concerns, work) {
         if (kind === "resumed" || (kind !== "progress" && concerns(data, kind))) soon();
     });
     signal.addEventListener("abort", () => clearTimeout(timer));
+    if (!every) return;
+    whileSeen(signal, () => {
+        const clock = setInterval(soon, every);
+        return () => clearInterval(clock);
+    });
 }

@@ -22,7 +22,7 @@ export function login(main, { go, query }) {
             await post("/api/login", { token: field.value.trim() });
             const back = query.get("next") ?? "/";
             // Only to an address of this page.
-            go(back.startsWith("/") && !back.startsWith("//") ? back : "/");
+            go(new URL(back, location.origin).origin === location.origin ? back : "/");
         } catch (error) {
             fill(said, h("p", { class: "notice bad" }, error.message));
             button.disabled = false;

@@ -4,7 +4,7 @@ import { get, onLoginNeeded, part, post } from "./api.js";
 import { comparison } from "./comparison.js";
 import { toast } from "./dialog.js";
 import { fill, h, link, trouble } from "./dom.js";
-import { short } from "./format.js";
+import { ago, short, took } from "./format.js";
 import { runs } from "./history.js";
 import { connect, disconnect, listen } from "./live.js";
 import { login } from "./login.js";
@@ -49,9 +49,9 @@ async function show() {
     document.querySelectorAll("dialog").forEach((box) => box.close());
     const { pathname, search } = location;
     const query = new URLSearchParams(search);
-    const [pattern, page, title] = PAGES.find(([known]) => known.test(pathname)) ?? [null, nowhere, "Nothing here"];
+    const [pattern, page, title] = PAGES.find(([known]) => known.test(pathname) && decoded(known.exec(pathname)[1]) !== null) ?? [null, nowhere, "Nothing here"];
     const named = pattern?.exec(pathname)[1];
-    const name = named === undefined ? undefined : decodeURIComponent(named);
+    const name = decoded(named);
     document.title = `${name ?? title} · benchlet`;
     const atLogin = page === login;
     document.getElementById("top").hidden = atLogin;
@@ -67,10 +67,20 @@ async function show() {
     } catch (error) {
         if (signal.aborted || error.status === 401) return;
         fill(main, h("h1", {}, title), trouble(error), h("p", {}, h("button", { type: "button", onclick: show }, "Try again")));
+        listen(signal, (kind) => { if (kind === "resumed") show(); });
     }
     if (signal.aborted) return;
     main.removeAttribute("aria-busy");
     if (!atLogin) main.focus({ preventScroll: true });
+}
+
+/** A name out of an address; null where it is none. */
+function decoded(text) {
+    try {
+        return text === undefined ? undefined : decodeURIComponent(text);
+    } catch {
+        return null;
+    }
 }
 
 function nowhere(place) {
@@ -131,6 +141,10 @@ document.getElementById("logout").addEventListener("click", async () => {
 });
 listen(new AbortController().signal, announce);
 theme(false);
+setInterval(() => {
+    for (const time of document.querySelectorAll("time[datetime]")) time.textContent = ago(time.dateTime);
+    for (const span of document.querySelectorAll("[data-since]")) span.textContent = took(span.dataset.since);
+}, 1_000);
 // Without a login every call is refused: asked once, before anything is shown.
 if (location.pathname === "/login") show();
 else get("/api/requests?limit=1").then(show, (error) => { if (error.status !== 401) show(); });

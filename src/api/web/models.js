@@ -15,6 +15,7 @@ export async function models(main, { query: asked, signal }) {
     const workload = () => ({ num_requests: requests.value, per_hour: price.value, simulated: made.checked || "" });
 
     const rank = async () => {
+        if (requests.value === "") return fill(ranking, empty("How many requests?"));
         await told(ranking, async () => {
             const found = await get(query("/v1/benchmarks/compare", workload()), signal);
             return found.models.length > 0 ? ranked(found, choose) : empty("No model can be ranked yet.",
@@ -22,7 +23,7 @@ export async function models(main, { query: asked, signal }) {
         });
     };
     const estimate = async () => {
-        if (!model.value) return fill(single);
+        if (!model.value || requests.value === "") return fill(single);
         return told(single, async () => {
             const [found, measured] = await Promise.all([
                 get(query("/v1/benchmarks/estimate", { ...workload(), model: model.value }), signal),
@@ -103,7 +104,7 @@ function interval(known) {
 }
 
 function money(cost) {
-    return cost ? number(cost.total ?? cost.estimate ?? cost.value) : "–";
+    return cost ? number(cost.amount) : "–";
 }
 
 function estimated(found) {
@@ -125,7 +126,7 @@ function estimated(found) {
 function benchmarks(found) {
     return table("Benchmarks, newest first", [
         { name: "When" }, { name: "Requests", number: true }, { name: "Workers", number: true }, { name: "Requests/s", number: true },
-        { name: "Time a request", number: true }, { name: "Success", number: true }, { name: "Prompt tokens", number: true },
+        { name: "Time ÷ requests", number: true, hint: "The whole time, divided by the requests" }, { name: "Success", number: true }, { name: "Prompt tokens", number: true },
         { name: "Answer tokens", number: true }, { name: "Kind" },
     ], found.benchmarks.map((each) => [
         when(each.created_at * 1000), number(each.num_requests), number(each.num_workers), number(each.rate_req_per_sec),

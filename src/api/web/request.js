@@ -10,6 +10,7 @@ import { refreshing } from "./live.js";
 import { trendOf } from "./trend.js";
 
 const MEASURING = ["LlamaBench", "LoadTest", "Conversation"];
+const RUNLESS = ["Apply", "Baseline", "Comparison"];
 
 export async function request(main, { name, signal, go }) {
     const path = `/api/requests/${part(name)}`;
@@ -17,7 +18,14 @@ export async function request(main, { name, signal, go }) {
     const source = h("div");
     let known = null;
     const look = async () => {
-        known = await get(path, signal);
+        try {
+            known = await get(path, signal);
+        } catch (error) {
+            if (!known || error.status !== 404) throw error;
+            fill(place, h("h1", {}, name), notice("This request is not there any more: its file is gone. ", link("/requests", "All requests")));
+            fill(source);
+            return;
+        }
         draw();
         await lines();
     };
@@ -40,11 +48,11 @@ export async function request(main, { name, signal, go }) {
         }
     };
     await look();
-    const runs = runTable({ filters: { request: name }, signal, go });
+    const runs = RUNLESS.includes(known.kind) ? null : runTable({ filters: { request: name }, signal, go });
     const trend = MEASURING.includes(known.kind) ? trendOf({ request: name }, signal) : null;
-    fill(main, place, h("h2", {}, "File"), source, h("h2", {}, "Runs"), runs.element, trend && [h("h2", {}, "Trend"), trend.element]);
-    await Promise.all([runs.load(), trend?.load()]);
-    refreshing(signal, (data) => data.request === name || data.name === name, look);
+    fill(main, place, h("h2", {}, "File"), source, runs && [h("h2", {}, "Runs"), runs.element], trend && [h("h2", {}, "Trend"), trend.element]);
+    await Promise.all([runs?.load(), trend?.load()]);
+    refreshing(signal, (data) => data.request === name || data.name === name, look, 4_000);
 }
 
 function orders(path, known, name) {
@@ -60,7 +68,7 @@ function orders(path, known, name) {
     const held = known.status.phase === "Suspended";
     return h("div", { class: "buttons" },
         valid && h("button", { type: "button", class: "main", disabled: open || held, title: held && "Its file says suspend: true", onclick: () => order("rerun") }, "Run once more"),
-        open && h("button", { type: "button", class: "danger", onclick: () => ask("Cancel the run?", h("p", {}, `The run of ${name} ends; what it has measured so far is kept.`), "Cancel the run", () => order("cancel")) }, "Cancel"));
+        open && h("button", { type: "button", class: "danger", onclick: () => ask("Cancel the run?", h("p", {}, `The run of ${name} ends; what it has measured whole is kept.`), "Cancel the run", () => order("cancel")) }, "Cancel"));
 }
 
 function verdict(judged) {

@@ -47,7 +47,7 @@ export async function requests(main, { query: asked, signal }) {
     };
     await load();
     fill(main, h("h1", {}, "Requests"), h("div", { class: "fields" }, choice("kind", "Kind", KINDS), choice("phase", "State", PHASES)), place, pager);
-    refreshing(signal, (_, kind) => kind === "status" || kind === "event", load);
+    refreshing(signal, (_, kind) => kind === "status" || kind === "event", load, 4_000);
 }
 
 function line(request) {

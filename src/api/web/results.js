@@ -25,7 +25,7 @@ export function results(known) {
     }
     const load = cells.filter((cell) => cell.metrics);
     return load.length > 0 && [
-        h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load), load.map(invalid), load.map(turns),
+        h("h2", {}, "Results"), known.headline && h("p", {}, known.headline), loadTable(load.filter((cell) => !cell.conversation?.skipped)), load.map(invalid), load.map(turns),
         h("details", { open: load.length === 1 }, h("summary", {}, "Latencies"), load.map(latencies)),
         load.some((cell) => cell.samples?.length > 0) && h("details", {}, h("summary", {}, "Sample answers"), load.map(samples)),
     ];
@@ -54,11 +54,15 @@ function invalid(cell) {
     return (cell.invalid ?? []).map((why) => notice(`${caseName(cell)} is not valid: ${why.message ?? why}`));
 }
 
+function tooLong({ needed_tokens: needed, context_window: room, counted }) {
+    return `it needs ${number(needed)} tokens${counted ? "" : ", as estimated"}, and the context has ${number(room)}`;
+}
+
 /** A conversation, turn by turn. */
 function turns(cell) {
     const talk = cell.conversation;
     if (!talk) return null;
-    if (talk.skipped) return notice(`${talk.name} was left out: ${talk.skipped.message ?? talk.skipped}`);
+    if (talk.skipped) return notice(`${talk.name} was left out: ${tooLong(talk.skipped)}`);
     const columns = ["Turn", "Prompt tokens", "Cached", "Output tokens", "Of the context", "TTFT", "Prefill tokens/s", "Decode tokens/s"];
     const rows = talk.turns.map((turn) => [
         turn.error ? h("span", { class: "error" }, `${turn.turn}: ${turn.error}`) : turn.turn, number(turn.prompt_tokens), number(turn.cached_tokens),

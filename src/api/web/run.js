@@ -8,8 +8,9 @@ import { refreshing } from "./live.js";
 import { output } from "./output.js";
 import { progress } from "./progress.js";
 import { plots, results } from "./results.js";
-import { apply, canApply, canPin, canRerun, drop, isOpen, pin, rerunPath } from "./run_actions.js";
+import { apply, canApply, canPin, canRerun, drop, isOpen, pin, repeat, rerunPath, unpin } from "./run_actions.js";
 
+const REPEATED = ["LoadTest", "Conversation"];
 const REPORTS = [["html", "HTML"], ["md", "Markdown"], ["csv", "CSV"], ["json", "JSON"]];
 
 export async function run(main, { name: id, signal, go }) {
@@ -58,7 +59,9 @@ function title(known, go, look) {
         h("div", { class: "buttons" },
             canRerun(known) && h("a", { class: "button main", href: rerunPath(known) }, "Re-run"),
             canApply(known) && h("button", { type: "button", onclick: () => apply(known, done) }, "Apply to the service"),
-            canPin(known) && h("button", { type: "button", onclick: () => pin(known, done) }, "Pin as baseline"),
+            REPEATED.includes(known.kind) && !isOpen(known) && h("button", { type: "button", class: "main", onclick: () => repeat(known) }, "Run once more"),
+            known.pinned && h("button", { type: "button", onclick: () => unpin(known, done) }, "Unpin"),
+            !known.pinned && canPin(known) && h("button", { type: "button", onclick: () => pin(known, done) }, "Pin as baseline"),
             known.status === "completed" && compareButton(known, go),
             h("button", { type: "button", class: "danger", onclick: () => drop(known, isOpen(known) ? done : gone) }, isOpen(known) ? "Cancel" : "Delete")),
     ];

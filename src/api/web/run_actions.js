@@ -1,9 +1,9 @@
 // What can be done with a run: apply it to its service, delete or cancel it, pin it. Each asks first, and says
 // afterwards what came of it.
 
-import { get, part, put, remove, sentence } from "./api.js";
+import { get, part, post, put, query, remove, sentence } from "./api.js";
 import { ask, dialog, toast } from "./dialog.js";
-import { empty, facts, h, table } from "./dom.js";
+import { empty, facts, h, link, table } from "./dom.js";
 import { cellName } from "./figures.js";
 import { short, spread } from "./format.js";
 
@@ -20,7 +20,7 @@ export const rerunPath = (run) => `/services/${part(run.service_name)}?from=${ru
 /** Cancels a run that goes on, deletes one that has ended. */
 export function drop(run, done) {
     const words = isOpen(run)
-        ? ["Cancel this run?", "What it has measured so far is kept.", "Cancel the run"]
+        ? ["Cancel this run?", "What it has measured whole is kept.", "Cancel the run"]
         : ["Delete this run?", "Its figures, output and records are gone then. The request's file stays as it is.", "Delete"];
     const which = h("p", {}, h("code", {}, short(run.id)), ` of ${run.request}. ${words[1]}`);
     ask(words[0], which, words[2], async () => {
@@ -90,11 +90,13 @@ async function changes(run, cell, done) {
         title: `Apply run ${short(run.id)} to ${run.service_name}`,
         body: h("div", {},
             nothing
-                ? empty("The service has this configuration already.")
+                ? empty("The service has this configuration already.", "A container that is older than it takes it up with a restart.")
                 : [h("p", {}, "These flags of the service's definition change; everything else stays as it is."), changeTable(planned.changes)],
             skippedList(planned.skipped),
             planned.diff && h("details", {}, h("summary", {}, "The files' differences"), h("pre", { tabindex: "0" }, planned.diff))),
-        buttons: nothing ? [] : [{ label: "Apply", kind: "main", act: applied }],
+        buttons: [nothing
+            ? { label: "Restart the service", act: () => restarted(run, cell, done) }
+            : { label: "Apply", kind: "main", act: applied }],
     };
 }
 
@@ -116,17 +118,38 @@ function restart(run, cell, outcome, done) {
     toast(sentence(outcome.message.split(";")[0]));
     done();
     if (!outcome.restart_needed) return null;
-    const again = async () => {
-        const restarted = await put(`/api/benchmarks/${run.id}/apply`, { ...cell, restart: true });
-        toast(restarted.restart_needed ? sentence(restarted.message) : `${run.service_name} was restarted with the new configuration.`,
-            restarted.restart_needed ? "bad" : "good");
-        done();
-    };
     return {
         title: "A restart is needed",
         body: h("div", {},
             h("p", {}, `The definition of ${run.service_name} has the new flags. Its running container has the old ones until it is made anew.`),
             outcome.restart_command && h("pre", { tabindex: "0" }, outcome.restart_command)),
-        buttons: [{ label: "Restart now", kind: "main", act: again }],
+        buttons: [{ label: "Restart now", kind: "main", act: () => restarted(run, cell, done) }],
     };
+}
+
+async function restarted(run, cell, done) {
+    const { restart_needed: needed, message } = await put(`/api/benchmarks/${run.id}/apply`, { ...cell, restart: true });
+    toast(needed ? sentence(message) : `The container of ${run.service_name} has the new configuration.`, needed ? "bad" : "good");
+    done();
+}
+
+/** Takes away the baselines that a run is. */
+export function unpin(run, done) {
+    ask("Unpin this run?", h("p", {}, "It is no baseline then, and can be deleted."), "Unpin", async () => {
+        const { baselines } = await get("/api/baselines");
+        for (const { name, request, service } of baselines.filter((each) => each.run === run.id)) {
+            await remove(query(`/api/baselines/${part(name)}`, { request, service }));
+        }
+        toast(`Run ${short(run.id)} is no baseline any more.`);
+        done();
+    });
+}
+
+/** Runs a request once more, for kinds whose settings are in its file alone. */
+export async function repeat(run) {
+    try {
+        toast(sentence((await post(`/api/requests/${part(run.request)}/rerun`, {})).message), "good", link(`/requests/${part(run.request)}`, "Watch it"));
+    } catch (error) {
+        toast(error.message, "bad");
+    }
 }

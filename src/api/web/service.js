@@ -89,13 +89,14 @@ async function benchmark(known, from, signal) {
         try {
             const told = await post(`${path}/preview`, { params: rows.get() }, asked.signal);
             fill(preview, told.command);
-            fill(remarks, told.cases > 1 && h("p", { class: "soft" }, `${told.cases} figures in one run.`),
+            fill(remarks, told.executor === "docker" && h("p", { class: "soft" }, "Where the image has llama-bench is looked up when it runs."), told.cases > 1 && h("p", { class: "soft" }, `${told.cases} figures in one run.`),
                 told.warnings.map((warning) => notice(sentence(warning))));
             fill(said);
             valid = true;
         } catch (error) {
             if (error.name === "AbortError") return;
             valid = false;
+            fill(preview);
             fill(remarks);
             fill(said, h("p", { class: "notice bad" }, error.message));
         }

@@ -18,7 +18,7 @@ export async function services(main, { signal }) {
     };
     await look();
     fill(main, h("h1", {}, "Services"), place);
-    refreshing(signal, (data) => Boolean(data.run), look);
+    refreshing(signal, (data) => Boolean(data.run), look, 10_000);
 }
 
 function draw(place, { services: all, problems }, signal) {
