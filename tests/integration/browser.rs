@@ -134,6 +134,13 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics);
     }
 
+    /// One window more, to which everything goes from now on. The others stay as they are.
+    #[track_caller]
+    pub fn new_window(&self) {
+        let opened = self.ask(self.client.new_window(false)).unwrap();
+        self.ask(self.client.switch_to_window(opened.handle.try_into().unwrap())).unwrap();
+    }
+
     /// The whole page, as far down as it goes, as a PNG.
     #[track_caller]
     pub fn screenshot(&self, file: &Path) {
