@@ -123,7 +123,7 @@ fn refused_line(refused: &RefusedName) -> Value {
         "kind": null,
         "phase": INVALID,
         "reason": refused.condition.reason,
-        "message": "the file cannot be carried out as it is now",
+        "message": refused.condition.message,
         "run": null,
     })
 }

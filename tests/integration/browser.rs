@@ -138,7 +138,7 @@ impl Browser {
     #[track_caller]
     pub fn new_window(&self) {
         let opened = self.ask(self.client.new_window(false)).unwrap();
-        self.ask(self.client.switch_to_window(opened.handle.try_into().unwrap())).unwrap();
+        self.ask(self.client.switch_to_window(opened.handle)).unwrap();
     }
 
     /// The whole page, as far down as it goes, as a PNG.

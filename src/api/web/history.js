@@ -128,7 +128,7 @@ export function runTable({ filters, signal, go, withRequest = false, moved = () 
                     isOpen(run) && h("div", { class: "soft small", "data-progress": run.id })],
                 bench ? flag(run.params, "-p", "--n-prompt") ?? "–" : "",
                 bench ? flag(run.params, "-n", "--n-gen") ?? "–" : "",
-                bench ? flag(run.params, "-b", "--batch-size") ?? "–" : "",
+                bench ? breakable(flag(run.params, "-b", "--batch-size")) : "",
                 bench ? flag(run.params, "-ngl", "--n-gpu-layers") ?? "–" : "",
                 bench ? matrix(run) ?? h("span", { title: flags(run.params) }, spread(run.pp_avg_ts, run.pp_stddev_ts)) : "",
                 bench ? (matrix(run) ? "" : spread(run.tg_avg_ts, run.tg_stddev_ts)) : run.headline && h("span", { class: "words" }, run.headline),
@@ -149,6 +149,11 @@ export function runTable({ filters, signal, go, withRequest = false, moved = () 
         if (cell) fill(cell, [activity, total && `${done} of ${total}`].filter(Boolean).join(" · "));
     });
     return { element: h("div", {}, bar, place, pager), filters: bar, load, filter };
+}
+
+/** Values that may break after a comma. */
+function breakable(values) {
+    return values === null ? "–" : h("span", { class: "list" }, values.replaceAll(",", ",\u200b"));
 }
 
 /** Several configurations have no one figure. */

@@ -32,7 +32,7 @@ export async function request(main, { name, signal, go }) {
     const draw = () => {
         const { status, metadata } = known;
         fill(place,
-            h("div", { class: "head" }, h("h1", {}, name), h("span", { class: "badge" }, known.kind ?? "unknown kind"), badge(status.phase, status.message)),
+            h("div", { class: "head" }, h("h1", {}, name), known.kind && h("span", { class: "badge" }, known.kind), badge(status.phase, status.message)),
             status.message && h("p", {}, status.message),
             status.hint && notice(status.hint),
             orders(path, known, name),
