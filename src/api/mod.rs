@@ -1,4 +1,4 @@
-//! The REST API: what can be asked over HTTP, who may ask, and in which shapes it is answered. Reads the
+//! The REST API and the page: what can be asked over HTTP, who may ask, and in which shapes it is answered. Reads the
 //! store; orders are tokens in it or files of the watched root, so the controller alone starts anything.
 
 mod access;
