@@ -23,7 +23,9 @@ async function call(method, path, body, signal) {
     }
     let answer;
     try {
-        answer = await fetch(path, options);
+        // A browser drops what is on its way when a network interface comes or goes, as those of containers do.
+        const again = (error) => (method === "GET" && error.name !== "AbortError" ? fetch(path, options) : Promise.reject(error));
+        answer = await fetch(path, options).catch(again);
     } catch (error) {
         if (error.name === "AbortError") throw error;
         throw new Refused(0, "unreachable", "The server does not answer. Is `benchlet serve` running?");
