@@ -1,7 +1,7 @@
 // Two runs side by side: the verdicts, every figure, and what else differs between them.
 
-import { get, query } from "./api.js";
-import { empty, facts, fill, h, link, notice, table, trouble } from "./dom.js";
+import { get, part, query } from "./api.js";
+import { empty, facts, field, fill, h, link, notice, table, trouble } from "./dom.js";
 import { badge, simulated, time } from "./figures.js";
 import { short } from "./format.js";
 
@@ -43,7 +43,7 @@ async function choosers(ids, signal, go) {
             runs.map((run) => h("option", { value: run.id }, `${short(run.id)} ${run.request}, ${run.completed_at?.slice(0, 16).replace("T", " ")}`)));
         list.value = ids[key] ?? "";
         list.addEventListener("change", () => go(query("/compare", { ...ids, [key]: list.value })));
-        return h("div", { class: "field" }, h("label", { for: `choose-${key}` }, words), list);
+        return field(words, list);
     };
     return h("div", { class: "fields" }, one("baseline", "Baseline"), one("candidate", "Candidate"));
 }
@@ -51,7 +51,7 @@ async function choosers(ids, signal, go) {
 function side(name, run) {
     return h("div", { class: "panel" },
         h("div", { class: "head" }, h("h3", {}, name, " ", link(`/runs/${run.id}`, short(run.id))), simulated(run.simulated), badge(run.status)),
-        facts([["Request", link(`/requests/${encodeURIComponent(run.request)}`, run.request)], ["Service", run.service_name], ["Ended", time(run.completed_at)]]));
+        facts([["Request", link(`/requests/${part(run.request)}`, run.request)], ["Service", run.service_name], ["Ended", time(run.completed_at)]]));
 }
 
 function verdict(found, ids, go) {

@@ -57,6 +57,11 @@ export function table(caption, columns, rows, attributes = {}) {
             h("tbody", {}, lines)));
 }
 
+/** A control with its label. */
+export function field(words, control) {
+    return h("div", { class: "field" }, h("label", { for: control.id }, words), control);
+}
+
 /** Names with values; pairs whose value is unknown are left out. */
 export function facts(pairs) {
     const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");

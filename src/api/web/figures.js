@@ -1,7 +1,7 @@
 // States and figures of runs as every page shows them.
 
 import { h, link, picture } from "./dom.js";
-import { ago, number, short, spread, when } from "./format.js";
+import { ago, short, spread, when } from "./format.js";
 
 const KINDS = {
     completed: "good", Completed: "good", True: "good", running: "busy", Running: "busy", Preparing: "busy", Collecting: "busy",
@@ -30,17 +30,24 @@ export function time(at) {
     return h("time", { datetime: at, title: when(at) }, ago(at));
 }
 
+/** Both rates of llama-bench, large; null where a run has not one of each. */
+export function rates(run, more = "") {
+    if (run.pp_avg_ts === null && run.tg_avg_ts === null) return null;
+    const figure = (mean, deviation, name) => mean !== null && h("div", {}, h("b", {}, spread(mean, deviation)), h("span", {}, name));
+    return h("div", { class: `big ${more}` },
+        figure(run.pp_avg_ts, run.pp_stddev_ts, "prompt tokens/s"), figure(run.tg_avg_ts, run.tg_stddev_ts, "generated tokens/s"));
+}
+
+/** Why a run failed. */
+export function failure(run) {
+    return run.error_message ?? (run.status === "failed" ? run.message : null);
+}
+
 /** The figures that stand for a run. */
 export function headline(run) {
     if (!run) return h("div", { class: "soft small" }, "Not measured yet.");
-    const bench = run.pp_avg_ts !== null || run.tg_avg_ts !== null;
-    const figure = (mean, deviation, name) => mean !== null && h("div", {}, h("b", {}, spread(mean, deviation)), h("span", {}, name));
     return h("div", {},
-        bench
-            ? h("div", { class: "big" },
-                figure(run.pp_avg_ts, run.pp_stddev_ts, "prompt tokens/s"),
-                figure(run.tg_avg_ts, run.tg_stddev_ts, "generated tokens/s"))
-            : h("div", {}, run.headline ?? "A matrix of figures."),
+        rates(run) ?? h("div", {}, run.headline ?? "A matrix of figures."),
         h("div", { class: "soft small" }, link(`/runs/${run.id}`, `run ${short(run.id)}`), ", ", time(run.completed_at), " ", simulated(run.simulated)));
 }
 
@@ -73,9 +80,4 @@ export function plot({ title, svg, legend, simulated: made }) {
         h("figcaption", {}, title, " ", simulated(made),
             (legend ?? []).length > 0 && h("div", { class: "keys" }, legend.map(({ colour, name }) => h("span", { class: `key s${colour}` }, name)))),
         drawn);
-}
-
-/** A percentage with its sign. */
-export function percent(part) {
-    return Number.isFinite(part) ? `${part > 0 ? "+" : ""}${number(part * 100)} %` : "–";
 }

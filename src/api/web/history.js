@@ -1,10 +1,11 @@
 // Runs, newest first: a table with paging and filters, of a service, of a request or of all.
 
-import { get, query } from "./api.js";
-import { empty, fill, h, link, table } from "./dom.js";
-import { badge, flag, flags, simulated, time } from "./figures.js";
+import { get, part, query } from "./api.js";
+import { empty, field, fill, h, link, table } from "./dom.js";
+import { badge, failure, flag, flags, simulated, time } from "./figures.js";
 import { number, short, spread, took } from "./format.js";
 import { listen, refreshing } from "./live.js";
+import { words } from "./progress.js";
 import { apply, canApply, canRerun, drop, isOpen, rerunPath } from "./run_actions.js";
 
 const PAGE = 20;
@@ -31,8 +32,7 @@ export async function runs(main, { query: asked, signal, go }) {
     service.value = filters.service_name;
     kind.value = filters.kind;
     shown.filters.prepend(
-        h("div", { class: "field" }, h("label", { for: "filter-service" }, "Service"), service),
-        h("div", { class: "field" }, h("label", { for: "filter-kind" }, "Kind"), kind));
+        field("Service", service), field("Kind", kind));
     fill(main, h("h1", {}, "Runs"), shown.element);
 }
 
@@ -49,7 +49,7 @@ export function runTable({ filters, signal, go, withRequest = false, moved = () 
     const both = h("button", { type: "button", disabled: true }, "Compare two runs");
     both.addEventListener("click", () => go(query("/compare", { baseline: chosen[0].id, candidate: chosen[1].id })));
     const bar = h("div", { class: "fields" },
-        h("div", { class: "field" }, h("label", { for: "filter-status" }, "Status"), status), both);
+        field("Status", status), both);
     const place = h("div");
     const pager = h("div", { class: "pager" });
 
@@ -117,13 +117,13 @@ export function runTable({ filters, signal, go, withRequest = false, moved = () 
         box.addEventListener("change", () => choose(run, box));
         const act = (label, work, kind = "") => h("button", { type: "button", class: `tight ${kind}`, "data-key": `${label}-${run.id}`, onclick: work }, label);
         const bench = run.kind === "LlamaBench";
-        const error = run.error_message ?? (run.status === "failed" ? run.message : null);
+        const error = failure(run);
         return {
             "data-run": run.id,
             row: [
                 box,
                 [link(`/runs/${run.id}`, short(run.id)), h("div", { class: "soft small" }, time(run.created_at), !withRequest && !bench && ` · ${run.kind}`)],
-                withRequest && [h("div", {}, run.service_name), h("div", { class: "soft small" }, link(`/requests/${encodeURIComponent(run.request)}`, run.request), ` · ${run.kind}`)],
+                withRequest && [h("div", {}, run.service_name), h("div", { class: "soft small" }, link(`/requests/${part(run.request)}`, run.request), ` · ${run.kind}`)],
                 [badge(run.status, run.message), " ", simulated(run.simulated), error && h("div", { class: "error" }, error),
                     isOpen(run) && h("div", { class: "soft small", "data-progress": run.id })],
                 bench ? flag(run.params, "-p", "--n-prompt") ?? "–" : "",
@@ -145,8 +145,7 @@ export function runTable({ filters, signal, go, withRequest = false, moved = () 
     listen(signal, (kind, data) => {
         if (kind !== "progress" || !data.progress) return;
         const cell = place.querySelector(`[data-progress="${CSS.escape(data.run)}"]`);
-        const { done, total, activity } = data.progress;
-        if (cell) fill(cell, [activity, total && `${done} of ${total}`].filter(Boolean).join(" · "));
+        if (cell) fill(cell, words(data.progress));
     });
     return { element: h("div", {}, bar, place, pager), filters: bar, load, filter };
 }

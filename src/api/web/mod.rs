@@ -1,6 +1,8 @@
 //! The page: its document and what the document loads, all of it inside the binary, so that it needs no other
 //! host. Everybody may have these files; what they show is asked for with a login. Knows no figure.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -27,8 +29,6 @@ const PAGES: [&str; 11] = [
     "/trends",
 ];
 
-const DOCUMENT: &str = include_str!("index.html");
-
 /// Nothing but this server's own files is run or shown, and no other page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -36,9 +36,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
+/// Computed at the first call.
+macro_rules! tag {
+    ($text:expr) => {
+        LazyLock::new(|| tag_of($text))
+    };
+}
+
 macro_rules! files {
     ($($name:literal $kind:ident),* $(,)?) => {
-        [$(File { name: $name, kind: $kind, text: include_str!($name) }),*]
+        [$(File { name: $name, kind: $kind, text: include_str!($name), tag: tag!(include_str!($name)) }),*]
     };
 }
 
@@ -46,10 +53,19 @@ struct File {
     name: &'static str,
     kind: &'static str,
     text: &'static str,
+    /// Changes with the text.
+    tag: LazyLock<String>,
 }
 
+static DOCUMENT: File = File {
+    name: "index.html",
+    kind: "text/html; charset=utf-8",
+    text: include_str!("index.html"),
+    tag: tag!(include_str!("index.html")),
+};
+
 /// The classes of plots, which reports have as well.
-const PLOTS: File = File { name: "plot.css", kind: STYLE, text: plot::STYLE };
+static PLOTS: File = File { name: "plot.css", kind: STYLE, text: plot::STYLE, tag: tag!(plot::STYLE) };
 
 /// What the document loads beside it, below `/assets/`.
 static FILES: [File; 23] = files![
@@ -85,7 +101,7 @@ pub fn routes() -> Router<Api> {
 }
 
 async fn document(headers: HeaderMap) -> Response {
-    let mut response = file(&headers, "text/html; charset=utf-8", DOCUMENT);
+    let mut response = file(&headers, &DOCUMENT);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }
@@ -103,7 +119,7 @@ pub async fn lost(headers: HeaderMap) -> Response {
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     match FILES.iter().chain([&PLOTS]).find(|known| known.name == name) {
-        Some(known) => file(&headers, known.kind, known.text),
+        Some(known) => file(&headers, known),
         None => ApiError::not_found("the page has no such file").into_response(),
     }
 }
@@ -114,17 +130,22 @@ async fn icon() -> StatusCode {
 }
 
 /// Asked for anew every time, and sent anew only where it changed, so that a newer binary's page is there at once.
-fn file(asked: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
+fn file(asked: &HeaderMap, file: &'static File) -> Response {
+    let tag = file.tag.as_str();
+    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+    let fields: [(HeaderName, &str); 3] =
+        [(header::CONTENT_TYPE, file.kind), (header::CACHE_CONTROL, "no-cache"), (header::ETAG, tag)];
+    if known {
+        (StatusCode::NOT_MODIFIED, fields).into_response()
+    } else {
+        (fields, file.text).into_response()
+    }
+}
+
+fn tag_of(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let tag: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
-    let fields: [(HeaderName, String); 3] = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CACHE_CONTROL, "no-cache".to_owned()),
-        (header::ETAG, tag),
-    ];
-    if known { (StatusCode::NOT_MODIFIED, fields).into_response() } else { (fields, text).into_response() }
+    format!("\"{tag}\"")
 }
 
 #[cfg(test)]
@@ -140,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_file_that_the_page_loads_is_in_the_binary_and_no_other_is() {
-        let texts = || FILES.iter().map(|file| file.text).chain([DOCUMENT]);
+        let texts = || FILES.iter().map(|file| file.text).chain([DOCUMENT.text]);
         let mut wanted: Vec<&str> = texts().flat_map(loaded).collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -151,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_page_names_no_other_host_and_writes_no_markup_from_texts() {
-        for text in FILES.iter().map(|file| file.text).chain([DOCUMENT]) {
+        for text in FILES.iter().map(|file| file.text).chain([DOCUMENT.text]) {
             for (address, _) in text.match_indices("://") {
                 let around = &text[text.floor_char_boundary(address.saturating_sub(8))..];
                 assert!(around.contains("http://www.w3.org/"), "{:.80}", around);

@@ -1,7 +1,7 @@
 // Models: which is the fastest for a workload, and how long one takes for it.
 
 import { get, part, query } from "./api.js";
-import { empty, facts, fill, h, link, notice, table } from "./dom.js";
+import { empty, facts, field, fill, h, link, notice, table } from "./dom.js";
 import { simulated } from "./figures.js";
 import { duration, milliseconds, number, short, when } from "./format.js";
 
@@ -60,13 +60,12 @@ export async function models(main, { query: asked, signal }) {
     price.addEventListener("input", later);
     made.addEventListener("change", all);
     model.addEventListener("change", estimate);
-    const field = (control, words) => h("div", { class: "field" }, h("label", { for: control.id }, words), control);
     fill(main, h("h1", {}, "Models"),
         h("form", { class: "fields", onsubmit: (event) => event.preventDefault() },
-            field(requests, "Requests"), field(price, "Price of an hour"),
+            field("Requests", requests), field("Price of an hour", price),
             h("div", {}, made, " ", h("label", { for: "simulated" }, "Simulated ones instead"))),
         h("h2", {}, "Ranking"), ranking,
-        h("h2", {}, "Estimate"), field(model, "Model"), single);
+        h("h2", {}, "Estimate"), field("Model", model), single);
     await Promise.all([rank(), estimate()]);
 }
 

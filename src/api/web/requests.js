@@ -1,7 +1,7 @@
 // The requests of the watched directory and how each stands.
 
 import { get, part, query } from "./api.js";
-import { empty, fill, h, link, table } from "./dom.js";
+import { empty, field, fill, h, link, table } from "./dom.js";
 import { badge, simulated, time } from "./figures.js";
 import { number, spread } from "./format.js";
 import { refreshing } from "./live.js";
@@ -27,7 +27,7 @@ export async function requests(main, { query: asked, signal }) {
         const list = h("select", { id: `filter-${key}` }, h("option", { value: "" }, "any"), values.map((value) => h("option", {}, value)));
         list.value = now[key];
         list.addEventListener("change", () => move({ [key]: list.value }));
-        return h("div", { class: "field" }, h("label", { for: list.id }, words), list);
+        return field(words, list);
     };
     const draw = ({ requests: list, total, offset }) => {
         if (list.length === 0) {

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { fill, h, notice, table } from "./dom.js";
-import { badge, cellName, plot } from "./figures.js";
-import { milliseconds, number, plural, spread } from "./format.js";
+import { badge, cellName, plot, rates } from "./figures.js";
+import { milliseconds, number, plural } from "./format.js";
 
 const LATENCIES = [
     ["ttft", "Time to the first token"], ["ttfo", "To the first token that is no reasoning"], ["tpot", "Time per output token"],
@@ -19,9 +19,7 @@ export function results(known) {
     const found = known.results ?? {};
     const cells = found.cases ?? [];
     if (known.kind === "LlamaBench" || cells[0]?.avg_ts !== undefined) {
-        return [known.pp_avg_ts === null && known.tg_avg_ts === null ? null : h("div", { class: "big panel" },
-            figure(known.pp_avg_ts, known.pp_stddev_ts, "prompt tokens/s"), figure(known.tg_avg_ts, known.tg_stddev_ts, "generated tokens/s")),
-            cells.length > 0 && [h("h2", {}, "Results"), benchTable(cells)]];
+        return [rates(known, "panel"), cells.length > 0 && [h("h2", {}, "Results"), benchTable(cells)]];
     }
     const load = cells.filter((cell) => cell.metrics);
     return load.length > 0 && [
@@ -30,8 +28,6 @@ export function results(known) {
         load.some((cell) => cell.samples?.length > 0) && h("details", {}, h("summary", {}, "Sample answers"), load.map(samples)),
     ];
 }
-
-const figure = (mean, deviation, name) => mean !== null && h("div", {}, h("b", {}, spread(mean, deviation)), h("span", {}, name));
 
 function benchTable(cells) {
     return table("Figures of llama-bench", [

@@ -1,8 +1,8 @@
 // One run: how it stands, what it measured, with which parameters, its output, and what can be done with it.
 
-import { get, query } from "./api.js";
+import { get, part, query } from "./api.js";
 import { facts, fill, h, link, notice, table } from "./dom.js";
-import { badge, simulated, time } from "./figures.js";
+import { badge, failure, simulated, time } from "./figures.js";
 import { bytes, count, short, took, when } from "./format.js";
 import { refreshing } from "./live.js";
 import { output } from "./output.js";
@@ -44,15 +44,15 @@ export async function run(main, { name: id, signal, go }) {
 }
 
 function title(known, go, look) {
-    const gone = () => go(known.service_name ? `/runs?service=${encodeURIComponent(known.service_name)}` : "/runs");
+    const gone = () => go(known.service_name ? `/runs?service=${part(known.service_name)}` : "/runs");
     const done = () => { look(); };
-    const error = known.error_message ?? (known.status === "failed" ? known.message : null);
+    const error = failure(known);
     return [
         h("div", { class: "head" }, h("h1", {}, `Run ${short(known.id)}`), simulated(known.simulated),
             known.pinned && h("span", { class: "badge good", title: "It cannot be deleted as long as a baseline names it" }, "baseline"),
             badge(known.status, known.message)),
-        h("p", { class: "soft" }, known.kind, " of ", known.service_name && link(`/services/${encodeURIComponent(known.service_name)}`, known.service_name),
-            known.service_name && ", request ", link(`/requests/${encodeURIComponent(known.request)}`, known.request),
+        h("p", { class: "soft" }, known.kind, " of ", known.service_name && link(`/services/${part(known.service_name)}`, known.service_name),
+            known.service_name && ", request ", link(`/requests/${part(known.request)}`, known.request),
             ", ", time(known.created_at)),
         error && h("div", { class: "notice bad", role: "note" }, error, known.hint && h("div", {}, known.hint)),
         (known.warnings ?? []).map((warning) => notice(warning)),
@@ -69,12 +69,12 @@ function title(known, go, look) {
 
 function compareButton(known, go) {
     const before = async () => {
-        const list = await get(query("/api/benchmarks", { request: known.request, status: "completed", limit: 100 }));
-        const others = await get(query("/api/benchmarks", { service_name: known.service_name, kind: known.kind, status: "completed", limit: 100 }));
-        const older = (runs) => runs.find((each) => each.created_at < known.created_at && each.id !== known.id);
-        const found = older(list.runs) ?? older(others.runs);
-        if (found) go(query("/compare", { baseline: found.id, candidate: known.id }));
-        else go(query("/compare", { candidate: known.id }));
+        const older = async (of) => {
+            const { runs } = await get(query("/api/benchmarks", { ...of, status: "completed", limit: 100 }));
+            return runs.find((each) => each.created_at < known.created_at && each.id !== known.id);
+        };
+        const found = await older({ request: known.request }) ?? await older({ service_name: known.service_name, kind: known.kind });
+        go(query("/compare", { baseline: found?.id, candidate: known.id }));
     };
     return h("button", { type: "button", onclick: before }, "Compare with the run before");
 }

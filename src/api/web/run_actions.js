@@ -3,7 +3,7 @@
 
 import { get, part, post, put, query, remove, sentence } from "./api.js";
 import { ask, dialog, toast } from "./dialog.js";
-import { empty, facts, h, link, table } from "./dom.js";
+import { empty, facts, field, h, link, table } from "./dom.js";
 import { cellName } from "./figures.js";
 import { short, spread } from "./format.js";
 
@@ -39,8 +39,8 @@ export function pin(run, done) {
     const body = h("div", {},
         h("p", {}, "Later runs are compared with a baseline. A run cannot be deleted as long as it is one."),
         h("div", { class: "fields" },
-            h("div", { class: "field" }, h("label", { for: "baseline-name" }, "Name"), name),
-            h("div", { class: "field" }, h("label", { for: "baseline-for" }, "For runs of"), scope)));
+            field("Name", name),
+            field("For runs of", scope)));
     dialog({
         title: `Pin run ${short(run.id)} as a baseline`, body, buttons: [{
             label: "Pin", kind: "main", act: async () => {
@@ -76,7 +76,7 @@ async function choice(run, done) {
         title: `Apply run ${short(run.id)}`,
         body: h("div", {},
             h("p", {}, "The run measured several configurations. Which one is the service to have?"),
-            h("div", { class: "field" }, h("label", { for: "apply-case" }, "Configuration"), which)),
+            field("Configuration", which)),
         buttons: [{ label: "Show the changes", kind: "main", act: () => changes(run, { case: Number(which.value) }, done) }],
     };
 }

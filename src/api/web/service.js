@@ -15,6 +15,7 @@ import { trendOf } from "./trend.js";
 
 /** From the last key to the preview, in milliseconds. */
 const PAUSE = 250;
+const OWN_FLAGS = "These are the service's own flags, as far as llama-bench takes them.";
 
 export async function service(main, { name, query, signal, go }) {
     const { services } = await get("/api/services", signal);
@@ -106,13 +107,15 @@ async function benchmark(known, from, signal) {
         clearTimeout(timer);
         timer = setTimeout(look, PAUSE);
     });
-    signal.addEventListener("abort", () => clearTimeout(timer));
+    signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        watch?.abort();
+    });
 
     const follow = (run) => {
         running = run;
         watch?.abort();
         watch = new AbortController();
-        signal.addEventListener("abort", () => watch.abort());
         fill(live, watched(run, watch.signal, () => {
             running = null;
             state();
@@ -135,7 +138,7 @@ async function benchmark(known, from, signal) {
     const reset = h("button", { type: "button" }, "Reset to service defaults");
     reset.addEventListener("click", () => {
         rows.set(defaults.service_params);
-        fill(origin, "These are the service's own flags, as far as llama-bench takes them.");
+        fill(origin, OWN_FLAGS);
     });
 
     if (earlier) {
@@ -145,7 +148,7 @@ async function benchmark(known, from, signal) {
         rows.set(defaults.params);
         fill(origin, defaults.source === "run"
             ? ["These are the parameters of the newest run, ", link(`/runs/${defaults.run}`, short(defaults.run)), "."]
-            : "These are the service's own flags, as far as llama-bench takes them.");
+            : OWN_FLAGS);
     }
     // A run may also begin elsewhere: by a file, by the command line, on another page.
     listen(signal, (kind, data) => {
